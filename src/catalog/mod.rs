@@ -1,0 +1,87 @@
+//! What the shards say of their tables, columns, types and functions: plain data, read by `topology`, asked by `planner`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::types::{Oid, ShardId};
+
+/// One immutable picture of the catalogs of all shards.
+#[derive(Debug, Default, Clone)]
+pub struct Catalog {
+    /// Grows with each reading; a part of every plan-cache key.
+    pub version: u64,
+    /// Every relation outside the system schemas, by schema and name.
+    pub relations: HashMap<(String, String), Arc<Relation>>,
+    /// Functions outside the system schemas and outside extensions, by bare name: calling one may read any table.
+    pub functions: HashMap<String, Function>,
+    /// The names of all relations of `pg_catalog`, which is searched before every search_path.
+    pub system_relations: std::collections::HashSet<String>,
+}
+
+/// What kind of relation it is (`pg_class.relkind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    /// `r`, `p` (partitioned) or `f` (foreign).
+    Table,
+    View,
+    MaterializedView,
+    Sequence,
+}
+
+/// A table, view or sequence.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// The shards that have it, ascending.
+    pub shards: Vec<ShardId>,
+    /// In the order of `attnum`, dropped columns left out.
+    pub columns: Vec<Column>,
+    /// The columns (indexes into `columns`) of each unique or exclusion constraint or unique index; expressions and partial
+    /// indexes count with the columns they have.
+    pub unique_keys: Vec<Vec<usize>>,
+    /// Row triggers or rules exist: a write may touch other tables.
+    pub has_triggers: bool,
+}
+
+impl Relation {
+    /// The position of a column in `columns`.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+/// A column of a relation.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    /// Domains are followed to their base type.
+    pub type_oid: Oid,
+    /// As `format_type` prints it, for comparison between shards.
+    pub type_name: String,
+    pub not_null: bool,
+    pub default: ColumnDefault,
+    /// A collation that calls different bytes equal (`pg_collation.collisdeterministic = false`).
+    pub nondeterministic: bool,
+}
+
+/// What an INSERT puts where it names no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnDefault {
+    /// NULL.
+    None,
+    /// An expression evaluated by the shard.
+    Expression,
+    /// A sequence or identity: each shard would count by itself.
+    Sequence,
+    /// `GENERATED ALWAYS AS (...) STORED`.
+    Generated,
+}
+
+/// A user's function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    /// `IMMUTABLE` in every overload: it reads no table.
+    pub immutable: bool,
+}

@@ -1,0 +1,135 @@
+//! Plans: what to run where. A plan names destinations, never hosts, and is a template: literals and parameters are filled in
+//! at run time, so one plan serves every key.
+
+use crate::error::PgError;
+use crate::types::{KeyType, KeyspaceId, Oid, Raw, ShardId, VindexId};
+
+/// What a cached statement text leads to.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where it goes, or why it is refused.
+    pub verdict: Verdict,
+    /// What the session must do besides sending it.
+    pub effects: Effects,
+}
+
+/// The planner's answer.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    Route(Route),
+    Refuse(Box<PgError>),
+}
+
+/// A statement's destination as a template: every part that is present must lead to one and the same shard.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// The statement reads these keyspaces' reference tables: the shard must belong to each.
+    pub keyspaces: Vec<KeyspaceId>,
+    /// Unsharded tables are on this shard.
+    pub fixed: Option<ShardId>,
+    /// Each sharded table of the statement, in every query block, and the key that restricts it.
+    pub keyed: Vec<Requirement>,
+    /// Where it goes when nothing above says it.
+    pub fallback: Fallback,
+    /// For people: why, one line per table or construct.
+    pub reasons: Vec<String>,
+}
+
+/// Where a statement goes that no table ties to a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// Anywhere: the answer is the same on every shard, and nothing is left behind.
+    #[default]
+    Any,
+    /// The one home shard, always the same: the statement has effects or reads state that must not be spread (advisory locks,
+    /// NOTIFY, unknown volatile functions).
+    Home,
+    /// Where the transaction or the pinned session already is (FETCH, CLOSE, SAVEPOINT), else home.
+    Attached,
+}
+
+/// One sharded table and what fixes its key.
+#[derive(Debug, Clone)]
+pub struct Requirement {
+    /// As the statement calls it, for messages.
+    pub table: String,
+    pub keyspace: KeyspaceId,
+    pub vindex: VindexId,
+    /// One entry per key column, in the vindex's order.
+    pub columns: Vec<KeyColumn>,
+    /// Rows are created: NULL keys and keys that no shard takes are refused, a directory may assign.
+    pub insert: bool,
+}
+
+/// A key column and the values that restrict it.
+#[derive(Debug, Clone)]
+pub struct KeyColumn {
+    pub name: String,
+    pub key_type: KeyType,
+    pub values: KeySet,
+}
+
+/// The values a key column is restricted to.
+#[derive(Debug, Clone)]
+pub enum KeySet {
+    /// `= x`, `IN (x, y)`, one entry per row of an INSERT.
+    Values(Vec<KeySource>),
+    /// `= ANY(x)` with an array literal or parameter.
+    Array(KeySource),
+}
+
+/// Where a key's value comes from.
+#[derive(Debug, Clone)]
+pub struct KeySource {
+    pub origin: Origin,
+    /// `-x`.
+    pub negate: bool,
+    /// `x::type` with a type that Goldseam knows; the value has this type and not the literal's.
+    pub cast: Option<Oid>,
+}
+
+/// A place in the statement or a constant of the planner's.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// The n-th lifted literal, counted from 0 in the order of the text.
+    Literal(u16),
+    /// `$n`, counted from 0.
+    Parameter(u16),
+    /// Folded by the planner (NULL, TRUE, 1 + 1).
+    Constant(Raw<'static>),
+}
+
+/// What a session does beside sending the statement.
+#[derive(Debug, Clone, Default)]
+pub struct Effects {
+    /// May write, or lock: not for replicas, and ties a transaction to its shard.
+    pub writes: bool,
+    /// Has no effect and no dependence on the transaction (its `now()`, its snapshot of user tables, its locks): a transaction that ran only such
+    /// statements may still go to any shard.
+    pub floating: bool,
+    /// The catalog changes: read it again after the transaction.
+    pub ddl: bool,
+    /// The backend keeps state for this session afterwards.
+    pub pin: Option<Pin>,
+}
+
+/// Why a session keeps a backend beyond its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pin {
+    TemporaryTable,
+    HoldCursor,
+    Listen,
+    AdvisoryLock,
+    /// `currval`, `lastval`, `setseed`: state that only this connection has.
+    SessionState,
+    /// `set_config` with values that cannot be followed, LOAD.
+    UntrackedSetting,
+}
+
+/// The values of one execution.
+pub trait Values {
+    /// The n-th literal of the text.
+    fn literal(&self, index: u16) -> Option<Raw<'_>>;
+    /// The value bound to `$n+1`.
+    fn parameter(&self, index: u16) -> Option<Raw<'_>>;
+}
