@@ -69,3 +69,50 @@ pub enum Match<'a> {
     /// Goldseam cannot be sure how PostgreSQL reads it: the statement must be refused.
     Unclear(&'static str),
 }
+
+/// What of a session's settings changes how PostgreSQL reads a date or timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeContext {
+    /// The session's `TimeZone` is UTC, GMT, Etc/UTC or the like: a `timestamptz` without an offset is clear.
+    pub utc: bool,
+    /// `DateStyle` starts with ISO.
+    pub iso: bool,
+}
+
+impl KeyType {
+    /// The key type of a column type, if a column of that type can be a shard key.
+    pub fn from_oid(_oid: Oid) -> Option<KeyType> {
+        todo!()
+    }
+
+    /// As PostgreSQL's `format_type` calls it.
+    pub fn name(self) -> &'static str {
+        todo!()
+    }
+}
+
+/// Reads a value as PostgreSQL would when it compares it with, or stores it in, a column of type `column`.
+pub fn decode<'a>(_raw: &Raw<'a>, _column: KeyType, _ctx: &DecodeContext) -> Match<'a> {
+    todo!()
+}
+
+/// Reads the array of `column = ANY(array)`; the error says why it is unclear.
+pub fn decode_array<'a>(
+    _raw: &Raw<'a>,
+    _column: KeyType,
+    _ctx: &DecodeContext,
+) -> Result<Vec<Match<'a>>, &'static str> {
+    todo!()
+}
+
+impl Key<'_> {
+    /// The same key without borrows.
+    pub fn into_owned(self) -> Key<'static> {
+        todo!()
+    }
+
+    /// The canonical text: one text per key, for directory tables and EXPLAIN.
+    pub fn to_text(&self) -> String {
+        todo!()
+    }
+}

@@ -3,8 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::config::FileError;
 use crate::types::{KeyspaceId, ShardId, VindexId};
 use crate::vindex::Vindex;
+pub use crate::vindex::directory::{Directory, DirectoryDefault};
+
+/// Why a vschema is refused: file, line, key and a hint.
+pub type LayoutError = FileError;
 
 /// A validated vschema: immutable, shared by snapshot.
 #[derive(Debug, Default)]
@@ -22,6 +27,66 @@ pub struct Vschema {
     /// The keyspace of tables that no file names: the only keyspace there is, if that has one shard; or the one-shard keyspace whose
     /// shard no other keyspace uses, if there is exactly one.
     pub undeclared: Option<KeyspaceId>,
+    /// The merged files as they were written, for `vschema show`.
+    pub source: toml::Table,
+}
+
+/// Reads, merges and validates the files of a vschema: each a name for messages and its text. `shard_names` are the server
+/// configuration's shards, in its order.
+pub fn load(_sources: &[(String, String)], _shard_names: &[String]) -> Result<Vschema, LayoutError> {
+    todo!()
+}
+
+/// The JSON Schema of a vschema file.
+pub fn json_schema() -> serde_json::Value {
+    todo!()
+}
+
+impl Vschema {
+    /// The shard of that name.
+    pub fn shard(&self, name: &str) -> Option<ShardId> {
+        self.shards.iter().position(|shard| shard == name).map(|index| ShardId(index as u16))
+    }
+
+    /// The name of a shard; `?` for one that is not of this vschema.
+    pub fn shard_name(&self, shard: ShardId) -> &str {
+        self.shards.get(usize::from(shard.0)).map_or("?", String::as_str)
+    }
+
+    /// A keyspace by its number, which this vschema gave out.
+    pub fn keyspace(&self, keyspace: KeyspaceId) -> &Keyspace {
+        &self.keyspaces[usize::from(keyspace.0)]
+    }
+
+    /// A vindex by its number, which this vschema gave out.
+    pub fn vindex(&self, vindex: VindexId) -> &NamedVindex {
+        &self.vindexes[usize::from(vindex.0)]
+    }
+
+    /// A declared table.
+    pub fn table(&self, _schema: &str, _name: &str) -> Option<&Arc<Table>> {
+        todo!()
+    }
+
+    /// The first shard of the first keyspace: where statements go that must always go to the same shard.
+    pub fn home(&self) -> ShardId {
+        self.keyspaces.first().and_then(|keyspace| keyspace.shards.first()).copied().unwrap_or(ShardId(0))
+    }
+
+    /// There is one shard in all: everything passes straight through.
+    pub fn single_shard(&self) -> bool {
+        self.shards.len() == 1
+    }
+
+    /// The merged files as TOML.
+    pub fn to_toml(&self) -> String {
+        todo!()
+    }
+
+    /// The merged files as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        todo!()
+    }
 }
 
 /// A named, ordered set of shards over which tables are spread.
@@ -39,29 +104,6 @@ pub struct NamedVindex {
     pub vindex: Box<dyn Vindex>,
     /// For `directory`: where its table is.
     pub directory: Option<Directory>,
-}
-
-/// Where a directory vindex keeps its table, and how it places a new key.
-#[derive(Debug)]
-pub struct Directory {
-    /// The shard that holds the table `goldseam.directory_<vindex>`.
-    pub shard: ShardId,
-    pub placement: DirectoryDefault,
-    /// The shards a new key may be given to.
-    pub shards: Vec<ShardId>,
-    /// How many keys the cache holds.
-    pub cache: usize,
-}
-
-/// Where a directory vindex puts a key it sees for the first time in an INSERT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DirectoryDefault {
-    /// The shard with the fewest keys of this directory.
-    LeastLoaded,
-    /// Always this one.
-    Shard(ShardId),
-    /// Nowhere: keys are placed by hand, an INSERT of an unknown one is refused.
-    Refuse,
 }
 
 /// A table's place.
