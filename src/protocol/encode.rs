@@ -240,10 +240,7 @@ mod tests {
 
         out.clear();
         authentication_sasl(&mut out, &["SCRAM-SHA-256"]);
-        assert_eq!(
-            answer::authentication(&out[5..]).unwrap(),
-            answer::Authentication::Sasl(vec!["SCRAM-SHA-256"])
-        );
+        assert_eq!(answer::authentication(&out[5..]).unwrap(), answer::Authentication::Sasl(vec!["SCRAM-SHA-256"]));
     }
 
     #[test]

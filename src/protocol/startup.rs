@@ -70,10 +70,7 @@ pub fn opening(buf: &[u8]) -> Result<Option<(Opening<'_>, usize)>, PgError> {
 /// Name and value pairs up to an empty name, which must be the last byte.
 fn parameters(mut reader: Reader<'_>) -> Result<Vec<(&str, &str)>, PgError> {
     let fatal = |_| {
-        PgError::fatal(
-            SqlState::PROTOCOL_VIOLATION,
-            "invalid startup packet layout: expected terminator as last byte",
-        )
+        PgError::fatal(SqlState::PROTOCOL_VIOLATION, "invalid startup packet layout: expected terminator as last byte")
     };
     let mut parameters = Vec::new();
     loop {
