@@ -45,7 +45,10 @@ fn sources(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     let refuse = |path: &Path, why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
     let mut paths: Vec<PathBuf> = if path.is_dir() {
         let entries = fs::read_dir(path).map_err(|e| refuse(path, &e))?;
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "toml")).collect()
+        entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|p| p.extension().is_some_and(|e| e == "toml"))
+            .collect()
     } else {
         vec![path.to_path_buf()]
     };

@@ -157,7 +157,8 @@ fn execute(arguments: Arguments) -> Result<u8, Failure> {
 fn print(text: &str) -> Result<u8, Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
         _ => Ok(SUCCESS),
@@ -201,7 +202,12 @@ mod tests {
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["goldseam", "goldseam demo --shards 0", "goldseam demo --shards 65", "goldseam demo --install --no-install"] {
+        for line in [
+            "goldseam",
+            "goldseam demo --shards 0",
+            "goldseam demo --shards 65",
+            "goldseam demo --install --no-install",
+        ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

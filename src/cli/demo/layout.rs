@@ -55,7 +55,10 @@ mod tests {
 
     #[test]
     fn only_shard_names_are_touched() {
-        assert_eq!(wrap_names(r#"{ to = "2026", shard = "s3" }, "s", "sales", "s12x""#, 2), r#"{ to = "2026", shard = "s1" }, "s", "sales", "s12x""#);
+        assert_eq!(
+            wrap_names(r#"{ to = "2026", shard = "s3" }, "s", "sales", "s12x""#, 2),
+            r#"{ to = "2026", shard = "s1" }, "s", "sales", "s12x""#
+        );
         assert_eq!(vschema_toml(4), SAMPLE);
     }
 }

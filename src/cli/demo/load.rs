@@ -81,7 +81,8 @@ impl Load {
         let mut loads = vec![Load::default(); vschema.shards.len()];
         let mut spreads = Vec::new();
         for data in TABLES {
-            let table = vschema.table("public", data.name).ok_or_else(|| misfit(data.name, "the vschema does not name it"))?;
+            let table =
+                vschema.table("public", data.name).ok_or_else(|| misfit(data.name, "the vschema does not name it"))?;
             let mut lines = vec![String::new(); loads.len()];
             let mut counts = vec![0u64; loads.len()];
             let mut placer = Placer::new(vschema, table, data)?;
@@ -161,7 +162,8 @@ impl<'a> Placer<'a> {
         let steps = &mut loads[usize::from(directory.shard.0)].steps;
         let table = format!("goldseam.\"directory_{name}\"");
         steps.push(Step::Run("CREATE SCHEMA IF NOT EXISTS goldseam".into()));
-        steps.push(Step::Run(format!("CREATE TABLE IF NOT EXISTS {table} (key text PRIMARY KEY, shard text NOT NULL)")));
+        steps
+            .push(Step::Run(format!("CREATE TABLE IF NOT EXISTS {table} (key text PRIMARY KEY, shard text NOT NULL)")));
         let line = |(key, shard): &(String, ShardId)| format!("{key}\t{}\n", vschema.shard_name(*shard));
         let lines: Vec<String> = self.directory.iter().map(line).collect();
         steps.push(Step::Copy { sql: format!("COPY {table} (key, shard) FROM STDIN"), lines: lines.concat() });
@@ -190,7 +192,11 @@ pub async fn create_database(port: u16, superuser_password: Option<&str>) -> Res
 }
 
 /// Fills servers, all at the same time: each with its name for messages, its port and its load.
-pub async fn fill(servers: Vec<(String, u16, Load)>, superuser: Option<&str>, progress: Progress) -> Result<(), PgError> {
+pub async fn fill(
+    servers: Vec<(String, u16, Load)>,
+    superuser: Option<&str>,
+    progress: Progress,
+) -> Result<(), PgError> {
     let mut tasks = JoinSet::new();
     for (name, port, load) in servers {
         let superuser = superuser.map(str::to_string);
@@ -241,5 +247,8 @@ async fn connect(name: &str, server: Server) -> Result<Backend, PgError> {
 }
 
 fn misfit(table: &str, why: &str) -> PgError {
-    PgError::new(SqlState::INTERNAL_ERROR, format!("the sample table \"{table}\" does not fit the sample vschema: {why}"))
+    PgError::new(
+        SqlState::INTERNAL_ERROR,
+        format!("the sample table \"{table}\" does not fit the sample vschema: {why}"),
+    )
 }

@@ -67,7 +67,8 @@ pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
     // Quiet by default: the demo's own words are what the user should read.
     logs::start(&Log { level: "warn".into(), format: LogFormat::Plain }, shared)?;
     port_is_free(arguments.port)?;
-    let binaries = local::find_or_install(arguments.pg_bin.as_deref(), arguments.may_install()).map_err(Failure::new)?;
+    let binaries =
+        local::find_or_install(arguments.pg_bin.as_deref(), arguments.may_install()).map_err(Failure::new)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
     runtime.block_on(demo(arguments, binaries))
 }
@@ -174,7 +175,11 @@ fn same_shards(path: &Path, names: &[String]) -> Result<(), Failure> {
     let kept = mark.split_whitespace().count();
     if kept != 0 && kept != names.len() {
         let hint = format!("say --shards {kept}, or another --dir, or remove the folder");
-        return Err(Failure::new(format!("{} holds {kept} shards, not {}\n  hint: {hint}", path.display(), names.len())));
+        return Err(Failure::new(format!(
+            "{} holds {kept} shards, not {}\n  hint: {hint}",
+            path.display(),
+            names.len()
+        )));
     }
     if kept == 0 {
         for entry in fs::read_dir(path).map_err(|e| in_folder(path, &e))?.flatten() {

@@ -161,19 +161,66 @@ const NEW_YEAR: i64 = 9_497;
 const DAY: i64 = 86_400;
 
 const COUNTRIES: &[(&str, &str)] = &[
-    ("AR", "Argentina"), ("AT", "Austria"), ("AU", "Australia"), ("BE", "Belgium"), ("BR", "Brazil"), ("CA", "Canada"),
-    ("CH", "Switzerland"), ("CL", "Chile"), ("CZ", "Czechia"), ("DE", "Germany"), ("DK", "Denmark"), ("ES", "Spain"),
-    ("FI", "Finland"), ("FR", "France"), ("GB", "United Kingdom"), ("GR", "Greece"), ("IE", "Ireland"), ("IN", "India"),
-    ("IT", "Italy"), ("JP", "Japan"), ("KE", "Kenya"), ("KR", "Korea"), ("MX", "Mexico"), ("NL", "Netherlands"),
-    ("NO", "Norway"), ("NZ", "New Zealand"), ("PL", "Poland"), ("PT", "Portugal"), ("SE", "Sweden"), ("US", "United States"),
+    ("AR", "Argentina"),
+    ("AT", "Austria"),
+    ("AU", "Australia"),
+    ("BE", "Belgium"),
+    ("BR", "Brazil"),
+    ("CA", "Canada"),
+    ("CH", "Switzerland"),
+    ("CL", "Chile"),
+    ("CZ", "Czechia"),
+    ("DE", "Germany"),
+    ("DK", "Denmark"),
+    ("ES", "Spain"),
+    ("FI", "Finland"),
+    ("FR", "France"),
+    ("GB", "United Kingdom"),
+    ("GR", "Greece"),
+    ("IE", "Ireland"),
+    ("IN", "India"),
+    ("IT", "Italy"),
+    ("JP", "Japan"),
+    ("KE", "Kenya"),
+    ("KR", "Korea"),
+    ("MX", "Mexico"),
+    ("NL", "Netherlands"),
+    ("NO", "Norway"),
+    ("NZ", "New Zealand"),
+    ("PL", "Poland"),
+    ("PT", "Portugal"),
+    ("SE", "Sweden"),
+    ("US", "United States"),
 ];
 const FIRST: &[&str] = &[
     "Ada", "Aiko", "Amara", "Bruno", "Chen", "Dara", "Elif", "Emil", "Farah", "Hana", "Ines", "Ivo", "Jonas", "Kofi",
     "Lena", "Mads", "Mei", "Nils", "Noor", "Olga", "Paulo", "Rosa", "Sven", "Tariq", "Uma", "Vera", "Yuki", "Zoe",
 ];
 const LAST: &[&str] = &[
-    "Almeida", "Bauer", "Costa", "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Ito", "Jansen", "Kowalski", "Lindqvist",
-    "Moreau", "Nakamura", "O'Brien", "Papadakis", "Quispe", "Rossi", "Silva", "Tanaka", "Usman", "Virtanen", "Wang", "Yilmaz",
+    "Almeida",
+    "Bauer",
+    "Costa",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Haddad",
+    "Ito",
+    "Jansen",
+    "Kowalski",
+    "Lindqvist",
+    "Moreau",
+    "Nakamura",
+    "O'Brien",
+    "Papadakis",
+    "Quispe",
+    "Rossi",
+    "Silva",
+    "Tanaka",
+    "Usman",
+    "Virtanen",
+    "Wang",
+    "Yilmaz",
 ];
 const PRODUCTS: &[&str] =
     &["bowl", "cup", "dish", "jar", "lamp", "mug", "plate", "pot", "saucer", "teapot", "tile", "tray", "urn", "vase"];
@@ -184,7 +231,13 @@ fn countries() -> Vec<Row> {
 }
 
 fn settings() -> Vec<Row> {
-    let all = [("currency", "EUR"), ("free_shipping_from", "50"), ("maintenance", "off"), ("shop_name", "Gold & Seam"), ("vat", "19")];
+    let all = [
+        ("currency", "EUR"),
+        ("free_shipping_from", "50"),
+        ("maintenance", "off"),
+        ("shop_name", "Gold & Seam"),
+        ("vat", "19"),
+    ];
     all.iter().map(|(name, value)| vec![text(name), text(value)]).collect()
 }
 
@@ -195,7 +248,13 @@ fn customers() -> Vec<Row> {
             let (first, last) = (dice.pick(FIRST), dice.pick(LAST));
             let email = format!("{}{id}@example.com", first.to_lowercase());
             let created = (NEW_YEAR - 400 + dice.below(700)) * DAY + dice.below(DAY);
-            vec![Value::Int(id), Value::Text(format!("{first} {last}")), Value::Text(email), text(dice.pick(COUNTRIES).0), Value::Time(created)]
+            vec![
+                Value::Int(id),
+                Value::Text(format!("{first} {last}")),
+                Value::Text(email),
+                text(dice.pick(COUNTRIES).0),
+                Value::Time(created),
+            ]
         })
         .collect()
 }
@@ -209,7 +268,8 @@ fn orders_of(customer: i64) -> impl Iterator<Item = i64> {
 fn items_of(order: i64) -> Vec<(String, i64, i64)> {
     let mut dice = Dice::new(3, order);
     let count = 1 + dice.below(4);
-    let item = |_| (format!("{} {}", dice.pick(GLAZES), dice.pick(PRODUCTS)), 1 + dice.below(5), 290 + dice.below(9_700));
+    let item =
+        |_| (format!("{} {}", dice.pick(GLAZES), dice.pick(PRODUCTS)), 1 + dice.below(5), 290 + dice.below(9_700));
     (0..count).map(item).collect()
 }
 
@@ -245,7 +305,13 @@ fn events() -> Vec<Row> {
             let day = NEW_YEAR - 184 + dice.below(549);
             let kind = dice.pick(&["visit", "visit", "search", "login", "basket"]);
             let detail = format!("{{\"ms\": {}, \"page\": \"{}\"}}", dice.below(900), dice.pick(PRODUCTS));
-            vec![Value::Date(day as i32), Value::Int(id), Value::Int(1 + dice.below(CUSTOMERS)), text(kind), Value::Text(detail)]
+            vec![
+                Value::Date(day as i32),
+                Value::Int(id),
+                Value::Int(1 + dice.below(CUSTOMERS)),
+                text(kind),
+                Value::Text(detail),
+            ]
         })
         .collect()
 }
@@ -256,7 +322,8 @@ fn documents() -> Vec<Row> {
             let mut dice = Dice::new(6, id);
             let tenant = format!("tenant-{:03}", 1 + dice.next() % TENANTS);
             let title = format!("How to mend a {} {}", dice.pick(GLAZES), dice.pick(PRODUCTS));
-            let body = format!("Clean the pieces.\nMix lacquer, {} parts.\tJoin, wait, polish with gold.", 1 + dice.below(9));
+            let body =
+                format!("Clean the pieces.\nMix lacquer, {} parts.\tJoin, wait, polish with gold.", 1 + dice.below(9));
             vec![Value::Text(tenant), Value::Int(id), Value::Text(title), Value::Text(body)]
         })
         .collect()

@@ -30,7 +30,10 @@ pub fn text(port: u16, config: &Path, psql: bool, shards: usize, paint: Paint) -
     let url = format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{DATABASE}");
     let how = match psql {
         true => format!("Connect from another terminal:\n\n    {}\n", paint.bold(format!("psql \"{url}\""))),
-        false => format!("There is no psql on this machine; any other client will do, with this URL:\n\n    {}\n", paint.bold(&url)),
+        false => format!(
+            "There is no psql on this machine; any other client will do, with this URL:\n\n    {}\n",
+            paint.bold(&url)
+        ),
     };
     let queries = [
         ("SELECT * FROM customers WHERE id = 42;", "one customer, from the one shard that has it"),
@@ -45,7 +48,10 @@ pub fn text(port: u16, config: &Path, psql: bool, shards: usize, paint: Paint) -
         ("SELECT count(*) FROM customers;", "over all shards: refused for now, with a reason"),
     ];
     let shown = if shards == 1 { &queries[..queries.len() - 1] } else { &queries[..] };
-    let mut text = format!("\nGoldseam serves {shards} PostgreSQL {} as one database on 127.0.0.1:{port}.\n", if shards == 1 { "server" } else { "servers" });
+    let mut text = format!(
+        "\nGoldseam serves {shards} PostgreSQL {} as one database on 127.0.0.1:{port}.\n",
+        if shards == 1 { "server" } else { "servers" }
+    );
     text += &format!("{how}\nTry:\n");
     for (sql, what) in shown {
         text += &format!("\n    {}\n    {sql}\n", paint.dim(format!("-- {what}")));
