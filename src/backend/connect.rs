@@ -139,7 +139,9 @@ async fn connect(connector: &Arc<Connector>, login: &Login, options: &ConnectOpt
         _ if connector.is_unix() => attempt(UseTls::No).await,
         SslMode::Disable => attempt(UseTls::No).await,
         SslMode::Allow => match attempt(UseTls::No).await {
-            Err(Failure::Refused(error)) if error.code == SqlState::INVALID_AUTHORIZATION => attempt(UseTls::Must).await,
+            Err(Failure::Refused(error)) if error.code == SqlState::INVALID_AUTHORIZATION => {
+                attempt(UseTls::Must).await
+            }
             result => result,
         },
         SslMode::Prefer => match attempt(UseTls::IfOffered).await {
@@ -396,7 +398,9 @@ pub async fn cancel(connector: &Connector, pid: i32, secret: &[u8], timeout: Dur
         let _ = stream.read(&mut [0; 1]).await;
         Ok(())
     };
-    tokio::time::timeout(timeout, ask).await.unwrap_or_else(|_| Err(connector.unreachable(&"no answer to a cancel request")))
+    tokio::time::timeout(timeout, ask)
+        .await
+        .unwrap_or_else(|_| Err(connector.unreachable(&"no answer to a cancel request")))
 }
 
 #[cfg(test)]
@@ -406,7 +410,8 @@ mod tests {
     #[test]
     fn a_server_cannot_ask_for_endless_hashing() {
         assert!(check_iterations(b"r=abc,s=c2FsdA==,i=4096").is_ok());
-        for bad in ["r=abc,s=c2FsdA==,i=2000000000", "r=a,s=b,i=0", "r=a,s=b,i=-1", "r=a,s=b", "r=a,s=b,i=99999999999"] {
+        for bad in ["r=abc,s=c2FsdA==,i=2000000000", "r=a,s=b,i=0", "r=a,s=b,i=-1", "r=a,s=b", "r=a,s=b,i=99999999999"]
+        {
             assert!(check_iterations(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -129,7 +129,19 @@ impl Postgres {
 
     fn psql(&self, sql: &str) -> bool {
         let mut psql = Command::new(binary("psql"));
-        psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-c", sql]);
+        psql.args([
+            "-XqAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            sql,
+        ]);
         as_postgres(&mut psql).status().unwrap().success()
     }
 
