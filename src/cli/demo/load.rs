@@ -234,7 +234,8 @@ async fn run(backend: &mut Backend, step: &Step, progress: &Progress) -> Result<
     }
 }
 
-async fn connect(name: &str, server: Server) -> Result<Backend, PgError> {
+/// One connection, as the server description says. `name` is for messages.
+pub async fn connect(name: &str, server: Server) -> Result<Backend, PgError> {
     let login = Login::service(&server);
     let connector = Connector::new(ShardId(0), name.into(), server);
     let options = ConnectOptions {

@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER", env = "GOLDSEAM_PG_BIN")]
     pg_bin: Option<PathBuf>,
     /// Install PostgreSQL if it is missing; the default for root on Debian and Ubuntu, and in CI
-    #[arg(long, overrides_with = "no_install")]
+    #[arg(long)]
     install: bool,
     /// Never install anything
     #[arg(long, conflicts_with = "install")]
