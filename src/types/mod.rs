@@ -8,6 +8,7 @@ pub mod array;
 pub mod civil;
 pub mod decode;
 pub mod key;
+pub mod nearest;
 pub mod number;
 pub mod oid;
 
