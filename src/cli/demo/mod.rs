@@ -99,7 +99,7 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
     let plural = if shards == 1 { "shard" } else { "shards" };
     eprintln!("{} {shards} {plural} in {}", said.green("started"), cluster.path().display());
 
-    let config_path = write_files(cluster.path(), arguments.port, &names, &ports)?;
+    let config_path = write_files(&cluster, arguments.port, &names)?;
     if fresh {
         // A load that is dropped half-way leaves a folder without MARK; it is filled from scratch next time.
         let spread = tokio::select! {
@@ -193,18 +193,20 @@ fn same_shards(path: &Path, names: &[String]) -> Result<(), Failure> {
 }
 
 /// The files an operator would write; they stay readable beside the servers while the demo runs.
-fn write_files(path: &Path, port: u16, names: &[String], ports: &[u16]) -> Result<PathBuf, Failure> {
+pub fn write_files(cluster: &Cluster, port: u16, names: &[String]) -> Result<PathBuf, Failure> {
+    let path = cluster.path();
     let failed = |e: std::io::Error| in_folder(path, &e);
-    let vschema = path.join("vschema");
-    fs::create_dir_all(&vschema).map_err(failed)?;
+    let ports: Vec<u16> = cluster.servers.iter().map(|server| server.port()).collect();
+    let vschema = cluster.subfolder("vschema").map_err(Failure::new)?;
+    cluster.subfolder("data").map_err(Failure::new)?;
     fs::write(vschema.join("commerce.toml"), layout::vschema_toml(names.len())).map_err(failed)?;
     let config = path.join("goldseam.toml");
-    fs::write(&config, config_toml(port, names, ports)).map_err(failed)?;
+    fs::write(&config, config_toml(port, names, &ports)).map_err(failed)?;
     Ok(config)
 }
 
 /// The demo's `goldseam.toml`.
-pub fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
+fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
     let mut text = format!(
         "listen   = \"127.0.0.1:{port}\"\nvschema  = \"vschema/commerce.toml\"\ndata_dir = \"data\"\n\n\
          [auth]\nmethod = \"scram-sha-256\"\n[auth.user.{USER}]\npassword = \"{PASSWORD}\"\noperator = true\n"
