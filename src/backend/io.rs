@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use crate::backend::{Parameters, Prepared, Settings, Stream};
 use crate::error::PgError;
 use crate::protocol::answer::{self, tag};
-use crate::protocol::{self, Frame};
+use crate::protocol::{self, Frame, request};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
 
@@ -233,6 +233,14 @@ impl Backend {
         self.tainted = true;
         PgError::new(SqlState::CONNECTION_FAILURE, format!("connection to shard \"{}\" was lost", self.shard_name))
             .with_detail(format!("{why}."))
+    }
+
+    /// Says goodbye and closes. The server rolls back what was open.
+    pub fn close(mut self) {
+        let mut goodbye = BytesMut::new();
+        request::terminate(&mut goodbye);
+        // Whoever does not hear it sees the socket close.
+        let _ = self.send_now(&goodbye);
     }
 
     pub(super) fn initial_read_size() -> usize {
