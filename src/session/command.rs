@@ -10,7 +10,7 @@ use super::{Session, Trouble, settings};
 use crate::backend::Value;
 use crate::error::PgError;
 use crate::plan::{Effects, Pin};
-use crate::sql::{self, Command, DiscardTarget, SetValue};
+use crate::sql::{self, Command, DiscardTarget, SetValue, TokenKind};
 use crate::sqlstate::SqlState;
 use crate::types::Raw;
 
@@ -320,8 +320,9 @@ impl Session {
     fn sql_execute(&mut self, name: &str, arguments: Option<&str>) -> Result<Action, PgError> {
         let Some(statement) = self.names.get(name).cloned() else { return Err(no_statement(name)) };
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
-        let texts: Vec<&str> = arguments.map(sql::split_arguments).unwrap_or_default();
-        let raws: Vec<Option<Raw<'_>>> = texts.iter().map(|text| argument(text, &self.state.sql_limits())).collect();
+        let limits = self.state.sql_limits();
+        let texts = arguments.map(|text| split_arguments(text, &limits)).transpose()?.unwrap_or_default();
+        let raws: Vec<Option<Raw<'_>>> = texts.iter().map(|text| argument(text, &limits)).collect();
         let values = ExecuteValues { text: &statement.text, literals: &statement.literals, arguments: &raws };
         let destination = self.resolve(&plan, &values)?;
         let arguments = arguments.map(|text| format!("({text})")).unwrap_or_default();
@@ -353,6 +354,24 @@ pub(super) fn after_set(text: &str, name: &str, value: &SetValue<'_>) -> After {
         SetValue::Text(value) => Some(Value::Sql((&**value).into())),
     };
     After::Set { name: name.to_owned(), value, text: text.to_owned() }
+}
+
+/// The arguments of EXECUTE: cut at commas outside of parentheses and brackets, by the lexer's own tokens.
+fn split_arguments<'a>(text: &'a str, limits: &sql::Limits) -> Result<Vec<&'a str>, PgError> {
+    let (mut pieces, mut start, mut depth) = (Vec::new(), 0, 0usize);
+    for token in sql::lex(text, limits)? {
+        match token.kind {
+            TokenKind::LeftParen | TokenKind::LeftBracket => depth += 1,
+            TokenKind::RightParen | TokenKind::RightBracket => depth = depth.saturating_sub(1),
+            TokenKind::Comma if depth == 0 => {
+                pieces.push(&text[start..token.start as usize]);
+                start = token.end as usize;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&text[start..]);
+    Ok(pieces)
 }
 
 /// One argument of EXECUTE, if it is a plain literal: whole, with a sign perhaps.
@@ -456,6 +475,20 @@ mod tests {
         }
         for text in ["BEGIN READ", "BEGIN ISOLATION LEVEL bogus", "START", "BEGIN ATOMIC", "BEGIN WORK WORK", "BEGIN /*x*/"] {
             assert!(!is_plain_begin(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_cut_where_the_lexer_says() {
+        let limits = sql::Limits::default();
+        let cases: &[(&str, &[&str])] = &[
+            ("1, 'a, b'", &["1", "'a, b'"]),
+            (r"E'x\',1,', 2", &[r"E'x\',1,'", "2"]),
+            ("f(1, 2), ARRAY[3, 4], $$a,b$$", &["f(1, 2)", "ARRAY[3, 4]", "$$a,b$$"]),
+        ];
+        for (text, pieces) in cases {
+            let found: Vec<&str> = split_arguments(text, &limits).unwrap().iter().map(|piece| piece.trim()).collect();
+            assert_eq!(found, *pieces, "{text}");
         }
     }
 

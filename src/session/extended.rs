@@ -13,7 +13,7 @@ use super::command::{Action, no_statement};
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
-use super::route::{self, Destination};
+use super::route;
 use super::statements::Statement;
 use super::values::BoundValues;
 use super::{Session, Trouble, command};
@@ -238,8 +238,7 @@ impl Session {
                 self.relay.expect(Expect::Own(answer.freeze()));
                 continue;
             }
-            let name = self.have_prepared(index, &statement);
-            let _ = name;
+            self.have_prepared(index, &statement);
             self.relay.pass_parse();
             self.proving.push_back(statement);
         }

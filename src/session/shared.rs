@@ -35,6 +35,7 @@ impl State {
         sql::Limits {
             max_tokens: self.config.limits.max_statement_tokens,
             max_nesting: self.config.limits.max_nesting,
+            ..sql::Limits::default()
         }
     }
 }
