@@ -82,7 +82,14 @@ impl ShardCatalog {
     }
 }
 
-fn build(server: Rows, relations: Rows, columns: Rows, keys: Rows, functions: Rows, system: Rows) -> Option<ShardCatalog> {
+fn build(
+    server: Rows,
+    relations: Rows,
+    columns: Rows,
+    keys: Rows,
+    functions: Rows,
+    system: Rows,
+) -> Option<ShardCatalog> {
     let mut server = Row(server.into_iter().next()?.into_iter());
     let mut catalog = ShardCatalog {
         server_version: server.number()?,

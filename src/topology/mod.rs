@@ -6,7 +6,7 @@
 //!
 //! - [`Topology`]: all shards and the merged [`Catalog`].
 //! - [`ShardCatalog`]: what one shard said; [`merge`](fn@merge) makes one picture of all.
-//! - [`Health`]: back-off.
+//! - [`Health`]: whether a shard answers, and when to try again.
 //!
 //! It must not know of clients, pools or plans.
 
@@ -104,10 +104,13 @@ impl Topology {
         let old_parts = self.parts.lock();
         let parts = new.parts.get_mut();
         for (index, shard) in new.shards.iter_mut().enumerate() {
-            let Some(old) = self.shards.get(index).filter(|old| old.primary.server == shard.primary.server) else { continue };
+            let Some(old) = self.shards.get(index).filter(|old| old.primary.server == shard.primary.server) else {
+                continue;
+            };
             if old.name == shard.name && old.service == shard.service {
                 parts.shards[index] = old_parts.shards[index].clone();
-                let replicas = if same_servers(&old.replicas, &shard.replicas) { &old.replicas } else { &shard.replicas };
+                let replicas =
+                    if same_servers(&old.replicas, &shard.replicas) { &old.replicas } else { &shard.replicas };
                 *shard = Arc::new(ShardInfo {
                     id: shard.id,
                     name: old.name.clone(),
@@ -202,7 +205,12 @@ impl Topology {
             tokio::time::sleep(RETRY.min(interval)).await;
             let unread: Vec<Arc<ShardInfo>> = {
                 let parts = self.parts.lock();
-                self.shards.iter().zip(&parts.shards).filter(|(_, part)| part.is_none()).map(|(shard, _)| shard.clone()).collect()
+                self.shards
+                    .iter()
+                    .zip(&parts.shards)
+                    .filter(|(_, part)| part.is_none())
+                    .map(|(shard, _)| shard.clone())
+                    .collect()
             };
             let errors = if last.elapsed() >= interval {
                 last = Instant::now();

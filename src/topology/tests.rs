@@ -54,7 +54,8 @@ async fn every_fact_is_read() {
 
     let t = get("public", "t").unwrap();
     assert_eq!((t.kind, t.shards.as_slice(), t.has_triggers), (RelationKind::Table, &[ShardId(0)][..], false));
-    let columns: Vec<_> = t.columns.iter().map(|c| (c.name.as_str(), c.type_oid, c.type_name.as_str(), c.not_null, c.default)).collect();
+    let columns: Vec<_> =
+        t.columns.iter().map(|c| (c.name.as_str(), c.type_oid, c.type_name.as_str(), c.not_null, c.default)).collect();
     use ColumnDefault::*;
     assert_eq!(
         columns,
