@@ -144,7 +144,10 @@ impl Directories {
         let shard = self.shard_by_name(&name).ok_or_else(|| {
             PgError::new(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("directory \"{}\" places key \"{key}\" on shard \"{name}\", which is not configured", table.vindex),
+                format!(
+                    "directory \"{}\" places key \"{key}\" on shard \"{name}\", which is not configured",
+                    table.vindex
+                ),
             )
         })?;
         table.cache.lock().put(key.into(), shard);
@@ -175,10 +178,10 @@ impl Directories {
             let rows = lease.query(&format!("SELECT shard, count(*) FROM {} GROUP BY shard", table.name)).await?;
             let mut counts = vec![0; self.shards.len()];
             for row in rows {
-                if let [Some(name), Some(count)] = &row[..] {
-                    if let Some(shard) = self.shard_by_name(name) {
-                        counts[usize::from(shard.0)] = count.parse().unwrap_or(0);
-                    }
+                if let [Some(name), Some(count)] = &row[..]
+                    && let Some(shard) = self.shard_by_name(name)
+                {
+                    counts[usize::from(shard.0)] = count.parse().unwrap_or(0);
                 }
             }
             *table.counts.lock() = Some((Instant::now(), counts));

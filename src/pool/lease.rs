@@ -67,15 +67,16 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(backend) = self.backend.take() else { return };
         // A server notices a closed socket only when it writes: a long statement would go on for nobody.
-        if backend.in_flight > 0 && !backend.tainted {
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                let (connector, pid, secret) = backend.cancel_key();
-                runtime.spawn(async move {
-                    if let Err(error) = cancel(&connector, pid, &secret, CANCEL_PATIENCE).await {
-                        tracing::debug!(%error, "an abandoned statement could not be cancelled");
-                    }
-                });
-            }
+        if backend.in_flight > 0
+            && !backend.tainted
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (connector, pid, secret) = backend.cancel_key();
+            runtime.spawn(async move {
+                if let Err(error) = cancel(&connector, pid, &secret, CANCEL_PATIENCE).await {
+                    tracing::debug!(%error, "an abandoned statement could not be cancelled");
+                }
+            });
         }
         backend.close();
         self.pool.free_place(&self.login);

@@ -56,10 +56,13 @@ pub struct Pools {
     current: ArcSwap<Current>,
     limits: Arc<ArcSwap<config::Pool>>,
     users: Mutex<HashMap<String, Arc<UserCount>>>,
-    greetings: Mutex<HashMap<Arc<Login>, (Instant, Arc<Greeting>)>>,
+    greetings: Mutex<Greetings>,
     /// For what outlives a call: leases, tasks.
     me: Weak<Pools>,
 }
+
+/// Each with the time when it was taken.
+type Greetings = HashMap<Arc<Login>, (Instant, Arc<Greeting>)>;
 
 /// What a reload exchanges.
 #[derive(Debug)]
@@ -155,10 +158,10 @@ impl Pools {
 
     /// What a login sees before it has run anything, from the first shard that answers; kept for a minute.
     pub async fn greeting(&self, login: &Arc<Login>) -> Result<Arc<Greeting>, PgError> {
-        if let Some((since, greeting)) = self.greetings.lock().get(login) {
-            if since.elapsed() < GREETING_LIFETIME {
-                return Ok(greeting.clone());
-            }
+        if let Some((since, greeting)) = self.greetings.lock().get(login)
+            && since.elapsed() < GREETING_LIFETIME
+        {
+            return Ok(greeting.clone());
         }
         let mut shards: Vec<(bool, ShardId)> =
             self.topology().shards.iter().map(|shard| (!shard.health.is_up(), shard.id)).collect();
@@ -174,7 +177,9 @@ impl Pools {
                     return Ok(greeting);
                 }
                 // Another shard would refuse the login too.
-                Err(error) if error.code != SqlState::CONNECTION_FAILURE && error.code != SqlState::CANNOT_CONNECT_NOW => {
+                Err(error)
+                    if error.code != SqlState::CONNECTION_FAILURE && error.code != SqlState::CANNOT_CONNECT_NOW =>
+                {
                     return Err(error);
                 }
                 Err(error) => _ = first_error.get_or_insert(error),

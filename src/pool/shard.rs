@@ -106,8 +106,7 @@ struct LoginState {
 
 impl ShardPool {
     pub fn new(info: Arc<ShardInfo>, limits: Arc<ArcSwap<config::Pool>>, pools: Weak<Pools>) -> Arc<ShardPool> {
-        let state =
-            State { shut: false, close_before: None, open: 0, next_ticket: 0, logins: HashMap::new() };
+        let state = State { shut: false, close_before: None, open: 0, next_ticket: 0, logins: HashMap::new() };
         Arc::new(ShardPool { info, limits, pools, state: Mutex::new(state) })
     }
 

@@ -99,7 +99,8 @@ async fn connections_are_made_within_limits_lent_and_used_again() {
 #[tokio::test]
 async fn the_queue_is_first_come_first_served_and_survives_whoever_gives_up() {
     let postgres = Postgres::start();
-    let (pools, app) = (pools(&[&postgres], config::Pool { size: 1, queue_timeout: Duration::from_secs(10), ..limits() }), app());
+    let (pools, app) =
+        (pools(&[&postgres], config::Pool { size: 1, queue_timeout: Duration::from_secs(10), ..limits() }), app());
     let held = pools.checkout(S0, &app).await.unwrap();
     let pid = held.pid;
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
@@ -129,7 +130,8 @@ async fn the_queue_is_first_come_first_served_and_survives_whoever_gives_up() {
 #[tokio::test]
 async fn futures_dropped_anywhere_lose_no_place() {
     let postgres = Postgres::start();
-    let (pools, app) = (pools(&[&postgres], config::Pool { queue_timeout: Duration::from_secs(10), ..limits() }), app());
+    let (pools, app) =
+        (pools(&[&postgres], config::Pool { queue_timeout: Duration::from_secs(10), ..limits() }), app());
     let mut tasks = Vec::new();
     for micros in 0..120u64 {
         let (pools, app) = (pools.clone(), app.clone());
@@ -238,7 +240,8 @@ async fn a_dead_server_fails_fast_and_is_found_again() {
 async fn old_connections_end_and_warm_ones_are_there_before_they_are_needed() {
     let (postgres, other) = (Postgres::start(), Postgres::start());
     let app = app();
-    let warm = config::Pool { min_idle: 2, idle_timeout: Duration::ZERO, health_check_interval: Duration::ZERO, ..limits() };
+    let warm =
+        config::Pool { min_idle: 2, idle_timeout: Duration::ZERO, health_check_interval: Duration::ZERO, ..limits() };
     let pools = pools(&[&postgres, &other], warm.clone());
     pools.register(&app);
     pools.tidy().await;
@@ -311,7 +314,12 @@ impl crate::vindex::Vindex for Unplaced {
 
 fn vschema(placement: DirectoryDefault) -> Vschema {
     let directory = Directory { shard: S0, placement, shards: vec![S0, S1], cache: 2 };
-    let vindex = NamedVindex { name: "vip \"x\"".into(), kind: "directory", vindex: Box::new(Unplaced), directory: Some(directory) };
+    let vindex = NamedVindex {
+        name: "vip \"x\"".into(),
+        kind: "directory",
+        vindex: Box::new(Unplaced),
+        directory: Some(directory),
+    };
     Vschema { shards: vec!["s0".into(), "s1".into()], vindexes: vec![vindex], ..Vschema::default() }
 }
 
