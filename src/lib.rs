@@ -29,6 +29,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod frontend;
+pub mod server;
 pub mod local;
 pub mod plan;
 pub mod planner;

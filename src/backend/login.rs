@@ -22,9 +22,10 @@ impl Login {
         Login { user: user.into(), password, database: None }
     }
 
-    /// Goldseam's own login to a server.
+    /// Goldseam's own login to a server. It names the database, so that it never equals a client's: sessions that hold all their
+    /// connections while they wait for a look-up of ours would otherwise wait for themselves.
     pub fn service(server: &Server) -> Self {
-        Login::new(server.user.clone(), server.password.clone())
+        Login { database: Some(server.database.clone()), ..Login::new(server.user.clone(), server.password.clone()) }
     }
 }
 

@@ -1,8 +1,7 @@
 //! `goldseam run`, and the one place where the command line touches the server.
 
-use std::path::Path;
-
 use super::{ConfigFile, Failure, SUCCESS, Shared, files, logs};
+use crate::server;
 
 /// Serve: listen for clients and route their statements to the shards
 ///
@@ -17,25 +16,12 @@ pub struct Arguments {
 pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
     let config = files::load(&arguments.file.config)?.config;
     logs::start(&config.log, shared)?;
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let mut builder = match config.workers {
+        // One thread has nobody to share work with, and pays for no sharing.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
     let runtime = builder.worker_threads(config.workers).enable_all().build().map_err(Failure::new)?;
-    let _ = runtime;
+    runtime.block_on(server::run(arguments.file.config.clone())).map_err(Failure::new)?;
     Ok(SUCCESS)
-}
-
-/// A running proxy.
-pub struct Serving {}
-
-impl Serving {
-    /// Its port on the first listen address.
-    pub fn port(&self) -> u16 {
-        0
-    }
-    /// Drains: transactions finish, clients are told to go.
-    pub async fn shutdown(self) {}
-}
-
-/// Starts the proxy in this process.
-pub async fn start(_config: &Path) -> Result<Serving, Failure> {
-    Ok(Serving {})
 }

@@ -23,8 +23,8 @@ const MAX_INSPECTED: usize = 64 << 20;
 /// One answer that the backend owes, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// ParseComplete; passed on only where the client itself sent the Parse.
-    Parse { pass: bool },
+    /// ParseComplete; passed on only where the client itself sent the Parse. `statement` is what the backend is believed to have from now on.
+    Parse { pass: bool, statement: Option<u64> },
     /// BindComplete.
     Bind { pass: bool },
     /// CloseComplete.
@@ -51,6 +51,10 @@ pub enum Event {
     Dry,
     /// A statement of the client ended with this command tag (empty for an empty query).
     Complete(Tag),
+    /// The server accepted a text of the client's.
+    Parsed,
+    /// A portal's row limit is reached: there is more.
+    Suspended,
     /// An answer to something of ours ended.
     Swallowed,
     /// A statement failed with this SQLSTATE; `cached_plan` if because a prepared statement's result type has changed.
@@ -98,6 +102,10 @@ pub struct Relay {
     dropping: bool,
     /// An error has come, and messages are skipped until the client's Sync, which has not been sent yet.
     skipping: bool,
+    /// Statements whose Parse failed or was skipped: the backend has them not.
+    unparsed: Vec<u64>,
+    /// Something of ours was skipped, so that what the backend has is not what is believed.
+    out_of_step: bool,
     /// The shard's name for the detail of errors; none where there is only one shard.
     label: Option<std::sync::Arc<str>>,
 }
@@ -113,6 +121,22 @@ impl Relay {
         self.queue.push_back(expect);
     }
 
+    /// The answer to what was sent last is the client's after all.
+    pub fn pass_last(&mut self) {
+        if let Some(Expect::Execute { pass }) = self.queue.back_mut() {
+            *pass = true;
+        }
+    }
+
+    /// The ParseComplete of what was sent last is the client's after all.
+    pub fn pass_parse(&mut self) {
+        if let Some(Expect::Parse { pass, .. }) =
+            self.queue.iter_mut().rev().find(|expect| matches!(expect, Expect::Parse { .. }))
+        {
+            *pass = true;
+        }
+    }
+
     /// Nothing is owed.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.passing == 0
@@ -126,6 +150,11 @@ impl Relay {
     /// Whether an error makes the client's messages be skipped until its next Sync.
     pub fn is_skipping(&self) -> bool {
         self.skipping
+    }
+
+    /// What an error left undone on the backend: statements that it does not have, and whether more is out of step.
+    pub fn take_undone(&mut self) -> (Vec<u64>, bool) {
+        (std::mem::take(&mut self.unparsed), std::mem::take(&mut self.out_of_step))
     }
 
     /// The client's Sync came.
@@ -147,6 +176,18 @@ impl Relay {
     /// Whether the next bytes are the middle of a message: an error of ours cannot be put there.
     pub fn is_mid_message(&self) -> bool {
         self.passing > 0
+    }
+
+    /// An error of Goldseam's own was told to the client: everything up to its Sync is ignored.
+    pub fn skip(&mut self) {
+        self.skipping = true;
+    }
+
+    /// Puts in our own answers whose turn has come, although the backend has said nothing.
+    pub fn emit_now(&mut self, outgoing: &mut BytesMut) {
+        if self.passing == 0 {
+            self.emit_own(outgoing);
+        }
     }
 
     /// Moves what it can from `incoming` (the backend's bytes) to `outgoing` (the client's), up to the next event.
@@ -213,7 +254,7 @@ impl Relay {
 
     fn front_passes(&self) -> bool {
         match self.queue.front() {
-            Some(Expect::Parse { pass } | Expect::Bind { pass } | Expect::Close { pass })
+            Some(Expect::Parse { pass, .. } | Expect::Bind { pass } | Expect::Close { pass })
             | Some(Expect::Execute { pass } | Expect::Sync { pass } | Expect::Query { pass }) => *pass,
             Some(Expect::Refusal(_)) => false,
             Some(Expect::Describe | Expect::Own(_)) | None => true,
@@ -243,6 +284,8 @@ impl Relay {
                 };
                 let event = match tag {
                     b'C' | b'I' if pass => Some(Event::Complete(command_tag(tag, &incoming[5..total]))),
+                    b's' if pass => Some(Event::Suspended),
+                    b'1' if pass => Some(Event::Parsed),
                     b'C' | b'I' => Some(Event::Swallowed),
                     _ => None,
                 };
@@ -293,16 +336,26 @@ impl Relay {
     fn error(&mut self, total: usize, incoming: &mut BytesMut, outgoing: &mut BytesMut) -> Event {
         let frame = incoming.split_to(total);
         let fields = protocol::ErrorFields::new(&frame[5..]);
-        let code = fields.sqlstate();
+        let code = fields.code();
         let cached_plan = fields.field(b'R') == Some(b"RevalidateCachedQuery");
         match self.queue.front() {
             Some(Expect::Refusal(ours)) => outgoing.extend_from_slice(ours),
             // An error of a swallowed query of ours (a ROLLBACK that makes room) is not the client's.
             Some(Expect::Query { pass: false }) => {}
-            _ => match &self.label {
-                Some(shard) => outgoing.extend_from_slice(&protocol::with_shard(&frame, shard)),
-                None => outgoing.extend_from_slice(&frame),
-            },
+            _ => {
+                // A server that ends this connection does not end the client's.
+                let softened = fields.is_fatal().then(|| {
+                    let mut bytes = BytesMut::new();
+                    let error = PgError { severity: crate::error::Severity::Error, ..fields.to_error() };
+                    protocol::encode::error_response(&mut bytes, &error);
+                    bytes
+                });
+                let frame = softened.as_deref().unwrap_or(&frame);
+                match &self.label {
+                    Some(shard) => outgoing.extend_from_slice(&protocol::with_shard(frame, shard)),
+                    None => outgoing.extend_from_slice(frame),
+                }
+            }
         }
         match self.queue.front() {
             // Its ReadyForQuery follows by itself.
@@ -317,14 +370,28 @@ impl Relay {
                     *next = Expect::Sync { pass: *pass };
                     return Event::NeedSync;
                 }
-                _ => {
-                    self.queue.pop_front();
-                }
+                Expect::Parse { statement, .. } => self.unparsed.extend(statement.take()),
+                Expect::Close { pass: false } | Expect::Execute { pass: false } => self.out_of_step = true,
+                _ => {}
             }
+            self.queue.pop_front();
         }
         self.skipping = true;
         Event::Failed { code, cached_plan }
     }
+}
+
+/// What a backend says unasked, between statements: notifications and notices pass, parameter reports do not concern the client.
+/// False for anything else, after which the connection cannot be used.
+pub fn pass_unasked(incoming: &mut BytesMut, outgoing: &mut BytesMut) -> bool {
+    while let Ok(Some(frame)) = protocol::frame(incoming, MAX_INSPECTED) {
+        match frame.tag {
+            b'A' | b'N' => take(incoming, outgoing, frame.len, true),
+            b'S' => incoming.advance(frame.len),
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Moves the first `n` bytes; where the whole buffer moves into an empty one, without a copy.

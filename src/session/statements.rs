@@ -62,7 +62,7 @@ impl Statement {
         match &self.sql_types {
             None => {
                 request::parse(out, name, &self.text, self.types.iter().copied());
-                relay.expect(Expect::Parse { pass });
+                relay.expect(Expect::Parse { pass, statement: (!name.is_empty()).then_some(self.id) });
             }
             Some(types) => {
                 let types = types.as_deref().map(|types| format!(" ({types})")).unwrap_or_default();
@@ -78,7 +78,7 @@ pub fn own_statement(text: &str, out: &mut BytesMut, relay: &mut Relay) {
     request::parse(out, "", text, std::iter::empty());
     request::bind(out, "", &[]);
     request::execute(out, "", 0);
-    relay.expect(Expect::Parse { pass: false });
+    relay.expect(Expect::Parse { pass: false, statement: None });
     relay.expect(Expect::Bind { pass: false });
     relay.expect(Expect::Execute { pass: false });
 }

@@ -92,6 +92,11 @@ impl<S: Clone> Transaction<S> {
         }
     }
 
+    /// The settings before BEGIN, if a block is open.
+    pub fn settings_at_begin(&self) -> Option<&S> {
+        if self.is_idle() { None } else { self.undo.first().map(|(_, settings)| settings) }
+    }
+
     /// A backend joins the block.
     pub fn join(&mut self) {
         if matches!(self.state, State::Virtual { .. }) {

@@ -6,7 +6,7 @@
 //!
 //! - [`Topology`]: all shards and the merged [`Catalog`].
 //! - [`ShardCatalog`]: what one shard said; [`merge`](fn@merge) makes one picture of all.
-//! - [`Health`]: back-off.
+//! - [`Health`]: whether a shard answers, and when to try again.
 //!
 //! It must not know of clients, pools or plans.
 
