@@ -81,9 +81,9 @@ pub fn start_servers(count: usize) -> Cluster {
 
 /// Starts a proxy in this process over a configuration file, on the current runtime; its port.
 pub async fn start_proxy(config: &Path) -> u16 {
-    let serving = goldseam::cli::start_server(config).await.unwrap_or_else(|failure| panic!("{failure:?}"));
-    let port = serving.port();
-    std::mem::forget(serving); // it runs until the process ends
+    let server = goldseam::server::Server::start(config).await.unwrap();
+    let port = server.addresses()[0].port();
+    std::mem::forget(server); // it runs until the process ends
     port
 }
 
