@@ -18,8 +18,6 @@ mod schema;
 mod style;
 mod vschema;
 
-pub use run::{Serving, start as start_server};
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -22,6 +22,7 @@ use self::load::{DATABASE, Load, PASSWORD, Spread, USER};
 use super::{Failure, SUCCESS, Shared, files, logs, style::Paint};
 use crate::config::{Log, LogFormat};
 use crate::local::{self, Access, Account, Binaries, Cluster, Folder, MAX_SERVERS, Spec, Stop};
+use crate::server::Server;
 
 /// How long clients may finish after Ctrl-C; a second Ctrl-C does not wait.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -113,12 +114,12 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
         eprint!("{}", welcome::table(&spread, &names));
     }
 
-    let serving = super::run::start(&config_path).await?;
+    let serving = Server::start(&config_path).await.map_err(Failure::new)?;
     super::print(&welcome::text(serving.port(), &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
     interrupt.next().await;
     eprintln!("\nstopping (once more to stop at once)");
     tokio::select! {
-        _ = tokio::time::timeout(DRAIN, serving.shutdown()) => cluster.stop(Stop::Fast),
+        _ = tokio::time::timeout(DRAIN, serving.drain()) => cluster.stop(Stop::Fast),
         () = interrupt.next() => cluster.stop(Stop::Immediate),
     }
     if arguments.keep || arguments.dir.is_some() {
