@@ -22,6 +22,7 @@ use goldseam::cli::demo::layout::{shard_names, vschema_toml};
 use goldseam::cli::demo::load::{self, DATABASE, Load, PASSWORD, USER};
 use goldseam::cli::demo::{self, tables};
 use goldseam::local::{Account, Cluster, Folder, Spec, find_or_install, installs_by_default};
+use goldseam::server::Server;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -81,9 +82,9 @@ pub fn start_servers(count: usize) -> Cluster {
 
 /// Starts a proxy in this process over a configuration file, on the current runtime; its port.
 pub async fn start_proxy(config: &Path) -> u16 {
-    let server = goldseam::server::Server::start(config).await.unwrap();
-    let port = server.addresses()[0].port();
-    std::mem::forget(server); // it runs until the process ends
+    let serving = Server::start(config).await.unwrap_or_else(|mistake| panic!("{mistake}"));
+    let port = serving.port();
+    std::mem::forget(serving); // it runs until the process ends
     port
 }
 

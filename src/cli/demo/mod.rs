@@ -9,7 +9,7 @@ pub mod tables;
 mod welcome;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::load::{DATABASE, Load, PASSWORD, Spread, USER};
 use super::{Failure, SUCCESS, Shared, logs, style::Paint};
 use crate::config::{Log, LogFormat};
-use crate::server::{Server, files};
 use crate::local::{self, Access, Account, Binaries, Cluster, Folder, MAX_SERVERS, Spec, Stop};
+use crate::server::{Server, files};
 
 /// How long clients may finish after Ctrl-C; a second Ctrl-C does not wait.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -115,8 +115,7 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
     }
 
     let serving = Server::start(&config_path).await.map_err(Failure::new)?;
-    let port = serving.addresses().first().map_or(arguments.port, SocketAddr::port);
-    super::print(&welcome::text(port, &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
+    super::print(&welcome::text(serving.port(), &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
     interrupt.next().await;
     eprintln!("\nstopping (once more to stop at once)");
     tokio::select! {
