@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use goldseam::cli::demo::layout::{shard_names, vschema_toml};
 use goldseam::cli::demo::load::{self, DATABASE, Load, PASSWORD, USER};
 use goldseam::cli::demo::{self, tables};
-use goldseam::local::{Account, Cluster, Folder, Spec, find_or_install, installs_by_default};
+use goldseam::local::{Account, Cluster, Folder, Spec, find_for_tests};
 use goldseam::server::Server;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -75,7 +75,7 @@ fn start() -> Fixture {
 
 /// Fresh, empty servers for a test that wants to stop or break some: they go when dropped.
 pub fn start_servers(count: usize) -> Cluster {
-    let binaries = find_or_install(None, installs_by_default()).unwrap();
+    let binaries = find_for_tests().unwrap();
     let folder = Folder::temporary(Account::for_servers().unwrap()).unwrap();
     Cluster::start(folder, &Spec::new(binaries, count)).unwrap()
 }
