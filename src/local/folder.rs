@@ -9,6 +9,7 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::LocalError;
 use super::account::Account;
@@ -16,6 +17,8 @@ use super::account::Account;
 /// Temporary folders begin with this, in the system's folder for such.
 const PREFIX: &str = "goldseam-local-";
 const LOCK: &str = "lock";
+/// Far longer than it takes from making a folder to locking it.
+const SETTLED: Duration = Duration::from_secs(600);
 
 /// A locked folder.
 #[derive(Debug)]
@@ -102,9 +105,14 @@ fn sweep(base: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type().is_ok_and(|t| t.is_dir()) {
             continue;
         }
-        // A folder without a lock file is being made at this moment, or was left by somebody killed in that moment: empty either way.
-        let Ok(lock) = File::options().write(true).open(path.join(LOCK)) else { continue };
-        if lock.try_lock().is_ok() && !has_running_server(&path) {
+        let stale = match File::options().write(true).open(path.join(LOCK)) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Either it is being made at this moment, or somebody was stopped while making or removing it.
+            Err(_) => {
+                entry.metadata().and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age > SETTLED))
+            }
+        };
+        if stale && !has_running_server(&path) {
             let _ = fs::remove_dir_all(&path);
         }
     }

@@ -71,6 +71,14 @@ impl Demo {
     }
 }
 
+impl Drop for Demo {
+    /// A test that fails half-way must not leave a demo behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 fn server_pids(folder: &Path) -> Vec<i32> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().join("postmaster.pid"));
     let texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
