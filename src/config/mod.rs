@@ -7,12 +7,21 @@
 //! No I/O here: whoever calls [`Config::parse`] hands in how to read a password file and an environment variable, so that
 //! every rule can be tested as data.
 
+pub mod document;
+pub mod raw;
+pub mod units;
+pub mod url;
+mod validate;
+pub mod verifier;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use document::{Document, FileError};
 
 /// A password: kept out of logs and debug prints.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,37 +44,6 @@ impl fmt::Debug for Secret {
         f.write_str("<secret>")
     }
 }
-
-/// A mistake in a file that an operator writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileError {
-    /// As the operator calls it.
-    pub file: String,
-    /// Counted from 1.
-    pub line: usize,
-    /// The dotted key it is about, such as `pool.size`; empty if it is not about one.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What the operator can do.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for FileError {}
 
 /// The whole server, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -288,14 +266,17 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads and validates a configuration. `read` gives the text of a `*_file`, `env` the value of a `*_env`.
+    /// Reads and validates a configuration. `read` gives the text of a `*_file`, `env` the value of a `*_env`. Paths in the
+    /// result are relative to the folder of `file_name`, as the operator means them.
     pub fn parse(
-        _file_name: &str,
-        _text: &str,
-        _read: &dyn Fn(&str) -> io::Result<String>,
-        _env: &dyn Fn(&str) -> Option<String>,
+        file_name: &str,
+        text: &str,
+        read: &dyn Fn(&str) -> io::Result<String>,
+        env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config, FileError> {
-        todo!()
+        let document = Document::parse(file_name, text)?;
+        let raw = document.read()?;
+        validate::Validator { document: &document, read, env }.config(raw)
     }
 
     /// The shards' names, in order: what [`vschema::load`](crate::vschema::load) wants.
@@ -303,13 +284,22 @@ impl Config {
         self.shards.iter().map(|shard| shard.name.clone()).collect()
     }
 
-    /// The user and password with which a client's statements run on a server.
-    pub fn server_login(&self, _user: &str, _server: &Server) -> (String, Option<Secret>) {
-        todo!()
+    /// The user and password with which a client's statements run on a server: what the file gives the user for the servers,
+    /// else the URL's password if the URL is of the same user, else the user's own.
+    pub fn server_login(&self, user: &str, server: &Server) -> (String, Option<Secret>) {
+        let known = self.auth.users.get(user);
+        let name = known.and_then(|known| known.server_user.as_deref()).unwrap_or(user);
+        let given = known.and_then(|known| known.server_password.clone());
+        let of_url = || if name == server.user { server.password.clone() } else { None };
+        let own = || if name == user { known.and_then(|known| known.password.clone()) } else { None };
+        (name.to_owned(), given.or_else(of_url).or_else(own))
     }
 }
 
 /// The JSON Schema of `goldseam.toml`.
 pub fn json_schema() -> serde_json::Value {
-    todo!()
+    schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<raw::RawConfig>().to_value()
 }
+
+#[cfg(test)]
+mod tests;

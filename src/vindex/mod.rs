@@ -8,12 +8,19 @@
 //! A new kind is one file with a `KIND` and one line in [`KINDS`]; its `about` is its manual entry, its options' type gives
 //! both the parser and the JSON Schema.
 
+pub mod canonical;
+pub mod consistent_hash;
 pub mod directory;
+pub mod family;
+pub mod hash;
+pub mod list;
+pub mod postgres;
+pub mod range;
 
 use std::ops::Range;
 
 use crate::types::{Key, KeyType, ShardId};
-use directory::Directory;
+use crate::vindex::directory::Directory;
 
 /// Where a key's rows live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +72,7 @@ impl std::fmt::Debug for Kind {
 }
 
 /// Every kind, in alphabetical order. A new kind is one file and one line here.
-pub const KINDS: &[Kind] = &[directory::KIND];
+pub const KINDS: &[Kind] = &[consistent_hash::KIND, directory::KIND, hash::KIND, list::KIND, range::KIND];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
@@ -104,3 +111,63 @@ pub struct SpecError {
     /// What the operator can do.
     pub hint: Option<String>,
 }
+
+impl SpecError {
+    /// An error about the vindex as a whole, until [`at`](Self::at) says more.
+    pub fn new(message: impl Into<String>) -> Self {
+        SpecError { path: Vec::new(), span: None, message: message.into(), hint: None }
+    }
+
+    /// The option it is about, within what was said so far.
+    pub fn at(mut self, key: &str) -> Self {
+        self.path.push(Step::Key(key.to_owned()));
+        self
+    }
+
+    /// Puts an array's element around the path.
+    pub fn within(mut self, index: usize) -> Self {
+        self.path.insert(0, Step::Index(index));
+        self
+    }
+
+    /// Puts a table's key around the path.
+    pub fn within_key(mut self, key: &str) -> Self {
+        self.path.insert(0, Step::Key(key.to_owned()));
+        self
+    }
+
+    /// What the operator can do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A hint with the name that was probably meant, else with all there are.
+    pub fn nearest<'n>(self, wrong: &str, names: impl Iterator<Item = &'n str>) -> Self {
+        match crate::types::nearest::hint(wrong, names) {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+}
+
+impl Shards<'_> {
+    /// The keyspace's shard of that name.
+    pub fn find(&self, name: &str) -> Result<ShardId, SpecError> {
+        match self.members.iter().find(|(member, _)| member == name) {
+            Some((_, shard)) => Ok(*shard),
+            None => {
+                let error = SpecError::new(format!("keyspace \"{}\" has no shard \"{name}\"", self.keyspace));
+                Err(error.nearest(name, self.members.iter().map(|(member, _)| member.as_str())))
+            }
+        }
+    }
+}
+
+/// Reads a kind's options; unknown keys and wrong types are errors.
+pub fn options<T: serde::de::DeserializeOwned>(spec: toml::de::ValueDeserializer<'_>) -> Result<T, SpecError> {
+    T::deserialize(spec).map_err(|error| SpecError { span: error.span(), ..SpecError::new(error.message().to_owned()) })
+}
+
+#[cfg(test)]
+mod tests;
