@@ -47,6 +47,11 @@ impl Normalized {
     pub fn new(seed: u64) -> Self {
         Normalized { seed, ..Normalized::default() }
     }
+
+    /// The seed it was made with.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
 }
 
 /// Functions whose first argument names an object, so that the plan depends on it.
