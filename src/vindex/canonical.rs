@@ -63,3 +63,8 @@ pub fn decimal(value: i64, buffer: &mut [u8; 20]) -> &[u8] {
     }
     &buffer[at..]
 }
+
+/// A uuid's usual text without an allocation.
+pub fn uuid_text(value: u128, buffer: &mut [u8; 36]) -> &[u8] {
+    uuid::Uuid::from_u128(value).hyphenated().encode_lower(buffer).as_bytes()
+}

@@ -106,6 +106,7 @@ fn murmur3(key: &Key<'_>, seed: u32) -> u32 {
         }
         Key::Text(text) => sum(text.as_bytes()),
         Key::Bytes(bytes) => sum(bytes),
+        Key::Uuid(value) => sum(canonical::uuid_text(*value, &mut [0; 36])),
         _ => sum(key.to_text().as_bytes()),
     }
 }
@@ -117,6 +118,7 @@ fn crc32(key: &[Key<'_>]) -> u32 {
             Key::Text(text) => hasher.update(text.as_bytes()),
             Key::Bytes(bytes) => hasher.update(bytes),
             Key::Int(value) => hasher.update(canonical::decimal(*value, &mut [0; 20])),
+            Key::Uuid(value) => hasher.update(canonical::uuid_text(*value, &mut [0; 36])),
             other => hasher.update(other.to_text().as_bytes()),
         }
     }
