@@ -4,10 +4,15 @@
 //! takes the costume off, so that all of them name the same [`Key`] and therefore the same shard. Nothing here knows of
 //! statements, shards' addresses or sockets.
 
+pub mod array;
+pub mod civil;
+pub mod decode;
 pub mod key;
+pub mod nearest;
+pub mod number;
 pub mod oid;
 
-pub use key::{Key, KeyType, Match, Raw};
+pub use key::{DecodeContext, Key, KeyType, Match, Raw};
 pub use oid::Oid;
 
 /// A shard, as an index into [`Vschema::shards`](crate::vschema::Vschema::shards).

@@ -63,3 +63,9 @@ pub const NUMERIC: Oid = 1700;
 pub const UUID: Oid = 2950;
 /// `uuid[]`.
 pub const UUID_ARRAY: Oid = 2951;
+/// `bytea[]`.
+pub const BYTEA_ARRAY: Oid = 1001;
+/// `float4[]`.
+pub const FLOAT4_ARRAY: Oid = 1021;
+/// `float8[]`.
+pub const FLOAT8_ARRAY: Oid = 1022;

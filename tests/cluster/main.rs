@@ -1,0 +1,4 @@
+//! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
+
+mod fixture;
+mod sample;
