@@ -107,6 +107,11 @@ impl Cluster {
         self.folder.path()
     }
 
+    /// A folder for other files beside the servers; it goes when they go.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf, LocalError> {
+        self.folder.subfolder(name)
+    }
+
     /// Stops all servers together.
     pub fn stop(&mut self, how: Stop) {
         self.servers.iter_mut().for_each(|server| server.ask_to_stop(how));

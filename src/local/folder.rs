@@ -22,6 +22,7 @@ const LOCK: &str = "lock";
 pub struct Folder {
     path: PathBuf,
     temporary: bool,
+    account: Option<Account>,
     _lock: File,
 }
 
@@ -55,12 +56,20 @@ impl Folder {
         // The servers' user must be able to enter it, and to remove it when we are gone.
         fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(|e| fail(path, e))?;
         Account::own(account, path).map_err(|e| fail(path, e))?;
-        Ok(Folder { path: path.to_path_buf(), temporary, _lock: lock })
+        Ok(Folder { path: path.to_path_buf(), temporary, account, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A folder in it, made if missing. It belongs to the servers' user, so that their guards can remove it and the files in it.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf, LocalError> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(|e| fail(&path, e))?;
+        Account::own(self.account, &path).map_err(|e| fail(&path, e))?;
+        Ok(path)
     }
 
     /// Whether it goes away with us.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use self::facts::Facts;
 use self::judge::{Finding, Level};
-use super::{ConfigFile, FAILURE, Failure, Format, SUCCESS, Shared, files, logs, style::Paint};
+use super::{ConfigFile, FAILURE, Failure, Format, SUCCESS, Shared, logs, style::Paint};
 use crate::backend::{Backend, ConnectOptions, Connector, Login};
 use crate::config::Config;
 use crate::error::PgError;
@@ -73,7 +73,7 @@ impl Report {
 }
 
 pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
-    let files = files::load(&arguments.file.config)?;
+    let files = super::load_files(&arguments.file)?;
     logs::start(&files.config.log, shared)?;
     let report = super::small_runtime()?.block_on(check(&files.config, &files.vschema));
     match arguments.format {

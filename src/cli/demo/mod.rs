@@ -9,7 +9,7 @@ pub mod tables;
 mod welcome;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::load::{DATABASE, Load, PASSWORD, Spread, USER};
-use super::{Failure, SUCCESS, Shared, files, logs, style::Paint};
+use super::{Failure, SUCCESS, Shared, logs, style::Paint};
 use crate::config::{Log, LogFormat};
+use crate::server::{Server, files};
 use crate::local::{self, Access, Account, Binaries, Cluster, Folder, MAX_SERVERS, Spec, Stop};
 
 /// How long clients may finish after Ctrl-C; a second Ctrl-C does not wait.
@@ -99,7 +100,7 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
     let plural = if shards == 1 { "shard" } else { "shards" };
     eprintln!("{} {shards} {plural} in {}", said.green("started"), cluster.path().display());
 
-    let config_path = write_files(cluster.path(), arguments.port, &names, &ports)?;
+    let config_path = write_files(&cluster, arguments.port, &names)?;
     if fresh {
         // A load that is dropped half-way leaves a folder without MARK; it is filled from scratch next time.
         let spread = tokio::select! {
@@ -113,12 +114,13 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
         eprint!("{}", welcome::table(&spread, &names));
     }
 
-    let serving = super::run::start(&config_path).await?;
-    super::print(&welcome::text(serving.port(), &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
+    let serving = Server::start(&config_path).await.map_err(Failure::new)?;
+    let port = serving.addresses().first().map_or(arguments.port, SocketAddr::port);
+    super::print(&welcome::text(port, &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
     interrupt.next().await;
     eprintln!("\nstopping (once more to stop at once)");
     tokio::select! {
-        _ = tokio::time::timeout(DRAIN, serving.shutdown()) => cluster.stop(Stop::Fast),
+        _ = tokio::time::timeout(DRAIN, serving.drain()) => cluster.stop(Stop::Fast),
         () = interrupt.next() => cluster.stop(Stop::Immediate),
     }
     if arguments.keep || arguments.dir.is_some() {
@@ -193,18 +195,20 @@ fn same_shards(path: &Path, names: &[String]) -> Result<(), Failure> {
 }
 
 /// The files an operator would write; they stay readable beside the servers while the demo runs.
-fn write_files(path: &Path, port: u16, names: &[String], ports: &[u16]) -> Result<PathBuf, Failure> {
+pub fn write_files(cluster: &Cluster, port: u16, names: &[String]) -> Result<PathBuf, Failure> {
+    let path = cluster.path();
     let failed = |e: std::io::Error| in_folder(path, &e);
-    let vschema = path.join("vschema");
-    fs::create_dir_all(&vschema).map_err(failed)?;
+    let ports: Vec<u16> = cluster.servers.iter().map(|server| server.port()).collect();
+    let vschema = cluster.subfolder("vschema").map_err(Failure::new)?;
+    cluster.subfolder("data").map_err(Failure::new)?;
     fs::write(vschema.join("commerce.toml"), layout::vschema_toml(names.len())).map_err(failed)?;
     let config = path.join("goldseam.toml");
-    fs::write(&config, config_toml(port, names, ports)).map_err(failed)?;
+    fs::write(&config, config_toml(port, names, &ports)).map_err(failed)?;
     Ok(config)
 }
 
 /// The demo's `goldseam.toml`.
-pub fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
+fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
     let mut text = format!(
         "listen   = \"127.0.0.1:{port}\"\nvschema  = \"vschema/commerce.toml\"\ndata_dir = \"data\"\n\n\
          [auth]\nmethod = \"scram-sha-256\"\n[auth.user.{USER}]\npassword = \"{PASSWORD}\"\noperator = true\n"
@@ -216,7 +220,7 @@ pub fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
 }
 
 async fn fill(config: &Path, names: &[String], ports: &[u16], superuser: &str) -> Result<Vec<Spread>, Failure> {
-    let vschema = files::load(config)?.vschema;
+    let vschema = files::load(config).map_err(Failure::new)?.vschema;
     let (loads, spread) = Load::sharded(&vschema).map_err(Failure::new)?;
     let total = loads.iter().map(Load::rows).sum();
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
