@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use goldseam::local::{Account, Binaries, Cluster, Folder, Spec, find_postgres};
 
 use crate::pgbench::{Mode, SCRIPT};
 use crate::{Options, Outcome, placement};
@@ -80,37 +81,35 @@ impl Proxy {
 pub struct Bench {
     pub scale: u32,
     workers: Option<u32>,
-    binaries: PathBuf,
+    binaries: Binaries,
     /// Declared before the servers behind them, so that they stop first.
     proxies: Vec<(Contender, Proxy)>,
-    /// The single server, then the four shards (if they are wanted at all).
-    servers: Vec<(u16, Process)>,
-    folder: tempfile::TempDir,
+    /// The ports of the single server, then of the four shards (if they are wanted at all).
+    servers: Vec<u16>,
+    cluster: Cluster,
 }
 
 impl Bench {
     /// Starts the servers, loads them, and starts the proxies.
     pub fn start(options: &Options) -> Outcome<Bench> {
-        let folder = tempfile::Builder::new().prefix("goldseam-bench-").tempdir()?;
-        open_to_all(folder.path())?;
-        let mut bench = Bench {
-            scale: options.scale,
-            workers: options.workers,
-            binaries: find_binaries(options.pg_bin.as_deref())?,
-            proxies: Vec::new(),
-            servers: Vec::new(),
-            folder,
-        };
+        let binaries = find_postgres(options.pg_bin.as_deref())?;
+        let count = if options.only.contains(&Contender::Goldseam4) { 1 + placement::SHARDS.len() } else { 1 };
+        let folder = Folder::temporary(Account::for_servers()?)?;
+        let cluster = Cluster::start(folder, &Spec::new(binaries.clone(), count))?;
+        let servers: Vec<u16> = cluster.servers.iter().map(|server| server.port()).collect();
+        let mut bench =
+            Bench { scale: options.scale, workers: options.workers, binaries, proxies: Vec::new(), servers, cluster };
         fs::write(bench.folder().join("select.sql"), SCRIPT)?;
-        let count = if options.only.contains(&Contender::Goldseam4) { 5 } else { 1 };
-        bench.start_servers(count)?;
-        bench.pgbench_init(bench.servers[0].0, "dtgp")?;
-        if count > 1 {
-            let shards: Vec<u16> = bench.servers[1..].iter().map(|server| server.0).collect();
-            for &port in &shards {
+        let create = "CREATE ROLE bench LOGIN SUPERUSER;\nCREATE DATABASE bench OWNER bench;\n";
+        for &port in &bench.servers {
+            bench.psql(port, "postgres", "postgres", create)?;
+        }
+        bench.pgbench_init(bench.servers[0], "dtgp")?;
+        if let Some(shards) = bench.servers.get(1..).filter(|shards| !shards.is_empty()) {
+            for &port in shards {
                 bench.pgbench_init(port, "dtp")?;
             }
-            placement::load(&bench, &shards)?;
+            placement::load(&bench, shards)?;
         }
         for &contender in options.only.iter().filter(|contender| contender.is_proxy()) {
             let proxy = bench.start_proxy(contender)?;
@@ -120,11 +119,11 @@ impl Bench {
     }
 
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.cluster.path()
     }
 
     pub fn binary(&self, name: &str) -> PathBuf {
-        self.binaries.join(name)
+        self.binaries.tool(name)
     }
 
     fn proxy(&self, contender: Contender) -> Option<&Proxy> {
@@ -136,7 +135,7 @@ impl Bench {
     }
 
     pub fn address(&self, contender: Contender, mode: Mode) -> Address {
-        let port = self.proxy(contender).map_or(self.servers[0].0, |proxy| proxy.port);
+        let port = self.proxy(contender).map_or(self.servers[0], |proxy| proxy.port);
         // PgBouncer before 1.21 keeps prepared statements only where a client keeps its server connection.
         let session = contender == Contender::Pgbouncer && mode == Mode::Prepared;
         Address { port, database: if session { "bench_session" } else { "bench" } }
@@ -162,11 +161,9 @@ impl Bench {
     }
 
     fn pgbouncer(&self, port: u16) -> Outcome<Command> {
-        let folder = self.folder().join(format!("pgbouncer-{port}"));
-        fs::create_dir(&folder)?;
-        open_to_all(&folder)?;
+        let folder = self.cluster.subfolder(&format!("pgbouncer-{port}"))?;
         fs::write(folder.join("users.txt"), "\"bench\" \"\"\n")?;
-        let server = self.servers[0].0;
+        let server = self.servers[0];
         let config = format!(
             "[databases]\n\
              bench = host=127.0.0.1 port={server} dbname=bench pool_mode=transaction\n\
@@ -186,14 +183,15 @@ impl Bench {
         fs::write(folder.join("pgbouncer.ini"), config)?;
         // Debian installs it where only root's PATH looks.
         let program = if Path::new("/usr/sbin/pgbouncer").exists() { "/usr/sbin/pgbouncer" } else { "pgbouncer" };
-        let mut command = as_postgres(program);
-        command.arg(folder.join("pgbouncer.ini"));
+        let mut command = Command::new(program);
+        // It refuses to run as root.
+        Account::apply(Account::for_servers()?, &mut command);
+        command.current_dir("/").arg(folder.join("pgbouncer.ini"));
         Ok(command)
     }
 
     fn goldseam(&self, port: u16, shards: &[&str], first: usize, vschema: &str) -> Outcome<Command> {
-        let folder = self.folder().join(format!("goldseam-{port}"));
-        fs::create_dir(&folder)?;
+        let folder = self.cluster.subfolder(&format!("goldseam-{port}"))?;
         fs::write(folder.join("bench.toml"), vschema)?;
         let workers = self.workers.map_or(String::new(), |workers| format!("workers = {workers}\n"));
         let mut config = format!(
@@ -207,49 +205,13 @@ impl Bench {
              mode = \"transaction\"\n\
              size = {POOL_SIZE}\n"
         );
-        for (name, (server, _)) in shards.iter().zip(&self.servers[first..]) {
+        for (name, server) in shards.iter().zip(&self.servers[first..]) {
             config += &format!("[shard.{name}]\nprimary = \"postgres://bench@127.0.0.1:{server}/bench\"\n");
         }
         fs::write(folder.join("goldseam.toml"), config)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_goldseam"));
         command.arg("run").arg("--config").arg(folder.join("goldseam.toml")).current_dir(&folder);
         Ok(command)
-    }
-
-    fn start_servers(&mut self, count: usize) -> Outcome<()> {
-        for number in 0..count {
-            let data = self.folder().join(format!("pg{number}"));
-            let mut initdb = as_postgres(self.binary("initdb"));
-            initdb.args([
-                "--auth",
-                "trust",
-                "--username",
-                "bench",
-                "--encoding",
-                "UTF8",
-                "--locale",
-                "C",
-                "--no-sync",
-                "-D",
-            ]);
-            succeed(initdb.arg(&data))?;
-            let port = free_port()?;
-            let mut server = as_postgres(self.binary("postgres"));
-            server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-            // Nothing is written while we measure; these only make the loading quick, and the servers alike.
-            for setting in
-                ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=200"]
-            {
-                server.args(["-c", setting]);
-            }
-            let log = fs::File::create(self.folder().join(format!("pg{number}.log")))?;
-            server.stdout(log.try_clone()?).stderr(log);
-            let mut process = Process::spawn(&mut server)?;
-            process.wait_for(port)?;
-            self.servers.push((port, process));
-            self.psql(port, "postgres", "CREATE DATABASE bench")?;
-        }
-        Ok(())
     }
 
     fn pgbench_init(&self, port: u16, steps: &str) -> Outcome<()> {
@@ -259,10 +221,10 @@ impl Bench {
     }
 
     /// Runs SQL through psql; what it prints, unaligned and without headings.
-    pub fn psql(&self, port: u16, database: &str, sql: &str) -> Outcome<String> {
-        let mut command = Command::new(self.binary("psql"));
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "bench"]);
-        command.args(["-p", &port.to_string(), "-d", database]).arg("-f").arg("-").stdin(Stdio::piped());
+    pub fn psql(&self, port: u16, user: &str, database: &str, sql: &str) -> Outcome<String> {
+        let mut command = Command::new(self.binaries.psql().ok_or("there is no psql")?);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]);
+        command.args(["-p", &port.to_string(), "-U", user, "-d", database]).arg("-f").arg("-").stdin(Stdio::piped());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().ok_or("psql has no standard input")?;
         let sql = sql.to_owned();
@@ -284,7 +246,7 @@ impl Bench {
     }
 }
 
-/// A server process that is stopped, and waited for, when it is dropped; and that the kernel ends if this program dies first.
+/// A proxy's process that is stopped, and waited for, when it is dropped; and that the kernel ends if this program dies first.
 #[derive(Debug)]
 struct Process(Child);
 
@@ -302,8 +264,7 @@ impl Process {
         Ok(Process(command.spawn().map_err(|error| format!("{program}: {error}"))?))
     }
 
-    /// Waits until the process accepts connections. A port alone is not enough for PostgreSQL, which refuses logins while it starts;
-    /// it opens its port only a few milliseconds earlier, so that is waited for here and psql's first login does the rest.
+    /// Waits until the process accepts connections.
     fn wait_for(&mut self, port: u16) -> Outcome<()> {
         let start = Instant::now();
         while start.elapsed() < START_TIMEOUT {
@@ -311,7 +272,6 @@ impl Process {
                 return Err(format!("stopped at once: {status}").into());
             }
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                std::thread::sleep(Duration::from_millis(200));
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -322,7 +282,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGINT asks PostgreSQL for its fast shutdown, PgBouncer and Goldseam to stop.
+        // SIGINT asks both proxies to stop.
         // SAFETY: the child has not been waited for, so its id is still its own.
         unsafe { libc::kill(self.0.id() as libc::pid_t, libc::SIGINT) };
         let start = Instant::now();
@@ -332,35 +292,10 @@ impl Drop for Process {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        // Nothing of value is lost with a server of ours, and nobody is left to hear of an error.
+        // Nothing of value is lost with it, and nobody is left to hear of an error.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A command that runs as the user postgres where we are root, because neither PostgreSQL nor PgBouncer runs as root.
-fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir("/");
-    // SAFETY: geteuid cannot fail.
-    if unsafe { libc::geteuid() } == 0
-        && let Some((uid, gid)) = postgres_user()
-    {
-        command.uid(uid).gid(gid);
-    }
-    command
-}
-
-fn postgres_user() -> Option<(u32, u32)> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let mut fields = users.lines().find(|line| line.starts_with("postgres:"))?.split(':').skip(2);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-/// The servers write into a folder that belongs to whoever runs this; it lies in a temporary folder and holds no secrets.
-fn open_to_all(folder: &Path) -> Outcome<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?)
 }
 
 fn succeed(command: &mut Command) -> Outcome<()> {
@@ -373,26 +308,4 @@ fn succeed(command: &mut Command) -> Outcome<()> {
 
 fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-/// The newest version in Debian's places, or whatever the PATH finds.
-fn find_binaries(given: Option<&Path>) -> Outcome<PathBuf> {
-    if let Some(folder) = given {
-        return Ok(folder.to_owned());
-    }
-    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some((entry.ok()?.file_name().to_str()?.parse().ok()?, PathBuf::new())))
-        .map(|(version, _): (u32, PathBuf)| (version, PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))))
-        .filter(|(_, folder)| folder.join("postgres").exists())
-        .collect();
-    versions.sort();
-    if let Some((_, folder)) = versions.pop() {
-        return Ok(folder);
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .find(|folder| folder.join("postgres").exists())
-        .ok_or_else(|| "no PostgreSQL server found: give its folder with --pg-bin".into())
 }

@@ -1,5 +1,9 @@
 //! pgbench's tables over four shards: every row goes where Goldseam's own vindex says, and Goldseam must then find it.
 
+use goldseam::types::{Key, ShardId};
+use goldseam::vindex::Placement;
+use goldseam::vschema::{self, TablePlacement};
+
 use crate::Outcome;
 use crate::contenders::{Bench, Contender};
 
@@ -38,21 +42,25 @@ shard_key = "aid"
 vindex = "by_hash"
 "#;
 
-/// The index in [`SHARDS`] of the shard that holds an account.
-fn shard_of(_account: i64) -> Outcome<usize> {
-    Err("placement is not wired up yet".into())
-}
-
 /// Loads the accounts, each on its shard, with its own number as the balance, so that [`check`] can tell rows apart.
 pub fn load(bench: &Bench, shards: &[u16]) -> Outcome<()> {
+    let names = SHARDS.map(String::from);
+    let vschema = vschema::load(&[("bench.toml".into(), FOUR_SHARDS.into())], &names)?;
+    let accounts = vschema.table("public", "pgbench_accounts").ok_or("the layout has no pgbench_accounts")?;
+    let TablePlacement::Sharded { vindex, .. } = &accounts.placement else { return Err("it is not sharded".into()) };
+    let vindex = &vschema.vindex(*vindex).vindex;
+
     let mut batches =
         vec![String::from("COPY pgbench_accounts (aid, bid, abalance, filler) FROM stdin;\n"); shards.len()];
     for account in 1..=i64::from(bench.scale) * 100_000 {
         let branch = (account - 1) / 100_000 + 1;
-        batches[shard_of(account)?] += &format!("{account}\t{branch}\t{account}\t\n");
+        let Placement::Shard(ShardId(shard)) = vindex.place(&[Key::Int(account)]) else {
+            return Err("a hash places every number".into());
+        };
+        batches[usize::from(shard)] += &format!("{account}\t{branch}\t{account}\t\n");
     }
     for (&port, batch) in shards.iter().zip(&batches) {
-        bench.psql(port, "bench", &format!("{batch}\\.\nVACUUM ANALYZE pgbench_accounts;\n"))?;
+        bench.psql(port, "bench", "bench", &format!("{batch}\\.\nVACUUM ANALYZE pgbench_accounts;\n"))?;
     }
     Ok(())
 }
@@ -65,7 +73,7 @@ pub fn check(bench: &Bench) -> Outcome<()> {
         .iter()
         .map(|account| format!("SELECT abalance FROM pgbench_accounts WHERE aid = {account};\n"))
         .collect();
-    let found = bench.psql(bench.port(Contender::Goldseam4), "bench", &queries)?;
+    let found = bench.psql(bench.port(Contender::Goldseam4), "bench", "bench", &queries)?;
     let expected: String = accounts.iter().map(|account| format!("{account}\n")).collect();
     if found != expected {
         return Err(format!("Goldseam over four shards does not find the accounts it should:\n{found}").into());

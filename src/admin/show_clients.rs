@@ -41,7 +41,17 @@ pub(super) const COMMAND: AdminCommand = AdminCommand {
                 })
                 .collect();
             let columns = vec![
-                "type", "user", "database", "state", "addr", "port", "connect_time", "ptr", "tls", "application_name", "pins",
+                "type",
+                "user",
+                "database",
+                "state",
+                "addr",
+                "port",
+                "connect_time",
+                "ptr",
+                "tls",
+                "application_name",
+                "pins",
             ];
             Ok(Table { columns, rows })
         })

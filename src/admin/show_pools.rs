@@ -26,7 +26,15 @@ pub(super) const COMMAND: AdminCommand = AdminCommand {
                 })
                 .collect();
             let columns = vec![
-                "database", "user", "shard", "cl_waiting", "sv_active", "sv_idle", "sv_login", "maxwait", "pool_size",
+                "database",
+                "user",
+                "shard",
+                "cl_waiting",
+                "sv_active",
+                "sv_idle",
+                "sv_login",
+                "maxwait",
+                "pool_size",
             ];
             Ok(Table { columns, rows })
         })

@@ -131,9 +131,8 @@ async fn scram(
     verifiers: &Verifiers,
     certificate: Option<&[u8]>,
 ) -> Result<(), PgError> {
-    let refused = || {
-        PgError::fatal(SqlState::INVALID_PASSWORD, format!("password authentication failed for user \"{name}\""))
-    };
+    let refused =
+        || PgError::fatal(SqlState::INVALID_PASSWORD, format!("password authentication failed for user \"{name}\""));
     let mut server = ScramServerAuth::new();
     // A certificate whose signature has no hash of its own (Ed25519) cannot be bound to: plain SCRAM is offered then.
     let binds = matches!(client.stream, ClientStream::Tls(_))

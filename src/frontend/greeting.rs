@@ -51,12 +51,10 @@ pub async fn greet(stream: TcpStream, tls: Option<Tls>) -> Result<Greeted, (Clie
     let mut certificate = None;
     loop {
         let outcome = match protocol::opening(&client.incoming) {
-            Ok(None) => {
-                match client.fill().await {
-                    Ok(0) | Err(_) => return Ok(Greeted::Gone),
-                    Ok(_) => continue,
-                }
-            }
+            Ok(None) => match client.fill().await {
+                Ok(0) | Err(_) => return Ok(Greeted::Gone),
+                Ok(_) => continue,
+            },
             Ok(Some((opening, length))) => owned(opening).map(|opening| (opening, length)),
             Err(error) => Err(error),
         };
@@ -71,7 +69,9 @@ pub async fn greet(stream: TcpStream, tls: Option<Tls>) -> Result<Greeted, (Clie
                     SqlState::PROTOCOL_VIOLATION,
                     "received unencrypted data after SSL or GSSAPI encryption request",
                 )
-                .with_detail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.");
+                .with_detail(
+                    "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",
+                );
                 return Err((client, error));
             }
             OwnedOpening::Gss => {
@@ -111,8 +111,9 @@ pub async fn greet(stream: TcpStream, tls: Option<Tls>) -> Result<Greeted, (Clie
                     return Err((client, error));
                 }
                 if tls.as_ref().is_some_and(|tls| tls.required) && certificate.is_none() {
-                    let error = PgError::fatal(SqlState::INVALID_AUTHORIZATION, "this server takes encrypted connections only")
-                        .with_hint("Connect with sslmode=require or stronger.");
+                    let error =
+                        PgError::fatal(SqlState::INVALID_AUTHORIZATION, "this server takes encrypted connections only")
+                            .with_hint("Connect with sslmode=require or stronger.");
                     return Err((client, error));
                 }
                 return match login(client, minor, parameters, certificate) {
@@ -161,8 +162,9 @@ fn login(
             "user" => user = value,
             "database" => database = value,
             "replication" if !matches!(value.as_str(), "false" | "off" | "no" | "0") => {
-                let error = PgError::fatal(SqlState::FEATURE_NOT_SUPPORTED, "replication connections are not supported")
-                    .with_hint("Connect to a shard's own server for replication.");
+                let error =
+                    PgError::fatal(SqlState::FEATURE_NOT_SUPPORTED, "replication connections are not supported")
+                        .with_hint("Connect to a shard's own server for replication.");
                 return Err(Box::new((client, error)));
             }
             "replication" => {}
@@ -204,11 +206,8 @@ fn options(text: &str) -> Result<Vec<(String, String)>, PgError> {
         words.push(word);
     }
     let invalid = |word: &str| {
-        PgError::fatal(
-            SqlState::SYNTAX_ERROR,
-            format!("invalid command-line argument for server process: {word}"),
-        )
-        .with_hint("Goldseam takes -c name=value and --name=value.")
+        PgError::fatal(SqlState::SYNTAX_ERROR, format!("invalid command-line argument for server process: {word}"))
+            .with_hint("Goldseam takes -c name=value and --name=value.")
     };
     let mut settings = Vec::new();
     let mut words = words.into_iter();

@@ -156,15 +156,14 @@ impl Frontend {
             )
             .with_hint(format!("The database is \"{}\"; operators also have \"goldseam\".", state.config.database)));
         }
-        let first = state.config.shards.first().ok_or_else(|| {
-            PgError::fatal(SqlState::CANNOT_CONNECT_NOW, "no shard is configured")
-        })?;
+        let first = state
+            .config
+            .shards
+            .first()
+            .ok_or_else(|| PgError::fatal(SqlState::CANNOT_CONNECT_NOW, "no shard is configured"))?;
         let trusts = auth.method == AuthMethod::Trust && user.is_none() && hello.user != first.primary.user;
-        let (name, password) = if trusts {
-            (hello.user.clone(), None)
-        } else {
-            state.config.server_login(&hello.user, &first.primary)
-        };
+        let (name, password) =
+            if trusts { (hello.user.clone(), None) } else { state.config.server_login(&hello.user, &first.primary) };
         let login = Arc::new(Login::new(name, password));
         let greeting = self.shared.pools.greeting(&login).await.map_err(|mut error| {
             error.severity = crate::error::Severity::Fatal;

@@ -34,8 +34,7 @@ pub fn load(path: &Path) -> Result<Files, Mistake> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let vschema_path = folder.join(&config.vschema);
     let sources = sources(&vschema_path)?;
-    let vschema =
-        vschema::load(&sources, &config.shard_names()).map_err(|error| Mistake(error.to_string()))?;
+    let vschema = vschema::load(&sources, &config.shard_names()).map_err(|error| Mistake(error.to_string()))?;
     let mut read = vec![path.to_path_buf(), vschema_path];
     if let Some(tls) = &config.tls {
         read.extend([folder.join(&tls.cert), folder.join(&tls.key)]);

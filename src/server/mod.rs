@@ -57,12 +57,8 @@ impl Server {
         for error in directories.prepare().await {
             tracing::warn!(%error, "a directory is not ready; it is tried again when it is used");
         }
-        let state = State {
-            config: Arc::new(settings),
-            vschema: Arc::new(vschema),
-            topology: topology.clone(),
-            directories,
-        };
+        let state =
+            State { config: Arc::new(settings), vschema: Arc::new(vschema), topology: topology.clone(), directories };
         let no_random = |error: getrandom::Error| Mistake(format!("no random numbers: {error}"));
         let shared = Shared::new(state, pools.clone()).map_err(no_random)?;
         let frontend = Frontend::new(shared, tls).map_err(no_random)?;

@@ -51,7 +51,9 @@ pub(super) fn spawn(frontend: Arc<Frontend>, config: PathBuf, read: Vec<PathBuf>
                     tracing::info!("the configuration was read again");
                     watcher = watch(read, requests.clone());
                 }
-                Err(mistake) => tracing::error!(%mistake, "the new configuration is refused; the old one stays in force"),
+                Err(mistake) => {
+                    tracing::error!(%mistake, "the new configuration is refused; the old one stays in force")
+                }
             }
             if let Some(answer) = request {
                 // The asker may have left.
@@ -69,7 +71,8 @@ fn watch(read: &[PathBuf], requests: mpsc::Sender<Request>) -> Option<notify::Re
     let handler = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         let changes = event.kind.is_modify() || event.kind.is_create() || event.kind.is_remove();
-        let ours = event.paths.iter().any(|path| watched.iter().any(|file| path == file || path.parent() == Some(file)));
+        let ours =
+            event.paths.iter().any(|path| watched.iter().any(|file| path == file || path.parent() == Some(file)));
         if changes && ours {
             // A full queue means that a reload is due anyway.
             let _ = requests.try_send(None);
@@ -98,17 +101,18 @@ async fn reload(frontend: &Frontend, path: &Path) -> Result<Vec<PathBuf>, Mistak
         return Err(Mistake(format!("{}: {fixed} cannot change while the server runs; restart it", path.display())));
     }
     vschema.version = old.vschema.version + 1;
-    let topology = if old.config.shards == config.shards && old.config.pool.connect_timeout == config.pool.connect_timeout {
-        old.topology.clone()
-    } else {
-        let topology = Topology::new(&config);
-        // Plans made from an older catalog must not be taken for plans of this one.
-        topology.catalog.store(old.topology.catalog.load_full());
-        for (shard, error) in topology.refresh().await {
-            tracing::warn!(shard = vschema.shard_name(shard), %error, "shard does not answer; it is tried again");
-        }
-        topology
-    };
+    let topology =
+        if old.config.shards == config.shards && old.config.pool.connect_timeout == config.pool.connect_timeout {
+            old.topology.clone()
+        } else {
+            let topology = Topology::new(&config);
+            // Plans made from an older catalog must not be taken for plans of this one.
+            topology.catalog.store(old.topology.catalog.load_full());
+            for (shard, error) in topology.refresh().await {
+                tracing::warn!(shard = vschema.shard_name(shard), %error, "shard does not answer; it is tried again");
+            }
+            topology
+        };
     shared.pools.reconfigure(&config.pool, topology.clone());
     let directories = Directories::new(&vschema, shared.pools.clone());
     for error in directories.prepare().await {

@@ -124,12 +124,16 @@ impl Session {
     fn other_shard(&self, index: usize, to: ShardId) -> PgError {
         let (here, there) = (&self.held[index].lease.shard_name, self.state.vschema.shard_name(to));
         if self.transaction.is_idle() {
-            return PgError::unsupported(format!("statements of one pipeline lead to shards \"{here}\" and \"{there}\""))
-                .with_detail("Between two Sync messages all statements are one transaction, and it is on one shard.")
-                .with_hint("Send a Sync after each statement, or send statements of one shard together.");
+            return PgError::unsupported(format!(
+                "statements of one pipeline lead to shards \"{here}\" and \"{there}\""
+            ))
+            .with_detail("Between two Sync messages all statements are one transaction, and it is on one shard.")
+            .with_hint("Send a Sync after each statement, or send statements of one shard together.");
         }
         PgError::unsupported(format!("a transaction over shards \"{here}\" and \"{there}\" is not supported yet"))
-            .with_detail(format!("The transaction has used shard \"{here}\"; this statement leads to shard \"{there}\"."))
+            .with_detail(format!(
+                "The transaction has used shard \"{here}\"; this statement leads to shard \"{there}\"."
+            ))
             .with_hint("Use one transaction for each shard, or keep rows that change together under one shard key.")
     }
 

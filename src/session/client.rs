@@ -117,11 +117,7 @@ impl Client {
 }
 
 /// Reads once into a growing buffer, at most [`READ_CHUNK`] bytes, without zeroing them first.
-fn poll_fill(
-    stream: Pin<&mut ClientStream>,
-    buffer: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
+fn poll_fill(stream: Pin<&mut ClientStream>, buffer: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     use bytes::BufMut;
     if buffer.capacity() - buffer.len() < READ_CHUNK / 4 {
         buffer.reserve(READ_CHUNK);

@@ -263,11 +263,8 @@ impl Session {
         }
         match found[..] {
             [(name, value)] => {
-                let after = After::Set {
-                    name: name.into(),
-                    value: Some(Value::Plain(value.into())),
-                    text: text.to_owned(),
-                };
+                let after =
+                    After::Set { name: name.into(), value: Some(Value::Plain(value.into())), text: text.to_owned() };
                 Ok(Action::forward(self.anywhere(), floating(), after))
             }
             _ => Err(PgError::unsupported("SET SESSION CHARACTERISTICS with several modes is not supported yet")
@@ -396,13 +393,25 @@ fn argument<'a>(text: &'a str, limits: &sql::Limits) -> Option<Raw<'a>> {
 /// A BEGIN made of nothing but the words that the grammar knows there: it cannot fail.
 fn is_plain_begin(text: &str) -> bool {
     const WORDS: &[&str] = &[
-        "BEGIN", "START", "WORK", "TRANSACTION", "ISOLATION", "LEVEL", "SERIALIZABLE", "REPEATABLE", "READ",
-        "COMMITTED", "UNCOMMITTED", "WRITE", "ONLY", "NOT", "DEFERRABLE",
+        "BEGIN",
+        "START",
+        "WORK",
+        "TRANSACTION",
+        "ISOLATION",
+        "LEVEL",
+        "SERIALIZABLE",
+        "REPEATABLE",
+        "READ",
+        "COMMITTED",
+        "UNCOMMITTED",
+        "WRITE",
+        "ONLY",
+        "NOT",
+        "DEFERRABLE",
     ];
     let text = text.trim().trim_end_matches(';');
     let mut words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
-    words.all(|word| WORDS.iter().any(|known| known.eq_ignore_ascii_case(word)))
-        && is_well_formed_begin(text)
+    words.all(|word| WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))) && is_well_formed_begin(text)
 }
 
 /// Whether the words stand in an order that the grammar takes: mode after mode.
@@ -414,7 +423,9 @@ fn is_well_formed_begin(text: &str) -> bool {
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut rest = match &words[..] {
-        ["BEGIN", "WORK" | "TRANSACTION", rest @ ..] | ["START", "TRANSACTION", rest @ ..] | ["BEGIN", rest @ ..] => rest,
+        ["BEGIN", "WORK" | "TRANSACTION", rest @ ..] | ["START", "TRANSACTION", rest @ ..] | ["BEGIN", rest @ ..] => {
+            rest
+        }
         _ => return false,
     };
     while !rest.is_empty() {
@@ -473,7 +484,9 @@ mod tests {
         ] {
             assert!(is_plain_begin(text), "{text}");
         }
-        for text in ["BEGIN READ", "BEGIN ISOLATION LEVEL bogus", "START", "BEGIN ATOMIC", "BEGIN WORK WORK", "BEGIN /*x*/"] {
+        for text in
+            ["BEGIN READ", "BEGIN ISOLATION LEVEL bogus", "START", "BEGIN ATOMIC", "BEGIN WORK WORK", "BEGIN /*x*/"]
+        {
             assert!(!is_plain_begin(text), "{text}");
         }
     }

@@ -231,11 +231,8 @@ impl Session {
         // The backend went back to the server's own values, not to those of the client's startup message.
         change(&mut theirs, &backend::Settings::none());
         self.settings.server = std::sync::Arc::new(ours);
-        self.held[index].lease.settings = if *self.settings.server == theirs {
-            self.settings.server.clone()
-        } else {
-            std::sync::Arc::new(theirs)
-        };
+        self.held[index].lease.settings =
+            if *self.settings.server == theirs { self.settings.server.clone() } else { std::sync::Arc::new(theirs) };
         self.renew_context();
     }
 

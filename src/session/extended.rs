@@ -117,7 +117,16 @@ impl Session {
         }
         let normal = self.normal(text)?;
         Ok(self.shared.statements.insert(key, |id, name| {
-            Statement::new(id, name, text.to_owned(), types.to_vec(), sql_types, normal.key, normal.hint, normal.literals)
+            Statement::new(
+                id,
+                name,
+                text.to_owned(),
+                types.to_vec(),
+                sql_types,
+                normal.key,
+                normal.hint,
+                normal.literals,
+            )
         }))
     }
 
@@ -146,11 +155,9 @@ impl Session {
         self.batch.open = true;
         let statement = self.named(view.statement)?;
         if !view.portal.is_empty() && self.portals.iter().any(|(name, _)| name == view.portal) {
-            return Err(PgError::new(
-                SqlState::DUPLICATE_CURSOR,
-                format!("cursor \"{}\" already exists", view.portal),
-            )
-            .into());
+            return Err(
+                PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{}\" already exists", view.portal)).into()
+            );
         }
         let command = sql::classify(&statement.text);
         if self.transaction.is_failed() && !is_exit(&command) {
@@ -230,8 +237,8 @@ impl Session {
     /// Answers the Parse messages that still wait, now that a backend is there to judge the texts.
     fn prove(&mut self, index: usize) {
         for statement in std::mem::take(&mut self.batch.unproven) {
-            let before = self.held[index].lease.prepared.has(statement.id)
-                || self.held[index].unnamed == Some(statement.id);
+            let before =
+                self.held[index].lease.prepared.has(statement.id) || self.held[index].unnamed == Some(statement.id);
             if before {
                 let mut answer = BytesMut::new();
                 encode::parse_complete(&mut answer);

@@ -203,7 +203,11 @@ impl Relay {
                     return Ok(Event::Dry);
                 }
                 self.passing -= n;
-                if self.dropping { incoming.advance(n) } else { move_bytes(incoming, outgoing, n) }
+                if self.dropping {
+                    incoming.advance(n)
+                } else {
+                    move_bytes(incoming, outgoing, n)
+                }
                 continue;
             }
             self.pass_rows(incoming, outgoing);
@@ -315,7 +319,8 @@ impl Relay {
             }
             b'S' => {
                 let body = incoming.split_to(total);
-                let mut parts = body[5..].split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+                let mut parts =
+                    body[5..].split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
                 let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
                 outgoing.extend_from_slice(&body);
                 Ok(Some(Event::Parameter { name, value }))

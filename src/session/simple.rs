@@ -96,10 +96,9 @@ impl Session {
             }
             let (destination, these) = if route::is_command(&command) {
                 match command {
-                    Command::Listen(_) => (
-                        Destination::Home,
-                        Effects { pin: Some(crate::plan::Pin::Listen), ..Effects::default() },
-                    ),
+                    Command::Listen(_) => {
+                        (Destination::Home, Effects { pin: Some(crate::plan::Pin::Listen), ..Effects::default() })
+                    }
                     Command::Notify => (Destination::Home, Effects::default()),
                     _ => (Destination::Attached, Effects { floating: true, ..Effects::default() }),
                 }

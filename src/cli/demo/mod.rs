@@ -21,8 +21,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::load::{DATABASE, Load, PASSWORD, Spread, USER};
 use super::{Failure, SUCCESS, Shared, logs, style::Paint};
 use crate::config::{Log, LogFormat};
-use crate::server::{Server, files};
 use crate::local::{self, Access, Account, Binaries, Cluster, Folder, MAX_SERVERS, Spec, Stop};
+use crate::server::{Server, files};
 
 /// How long clients may finish after Ctrl-C; a second Ctrl-C does not wait.
 const DRAIN: Duration = Duration::from_secs(3);
