@@ -214,10 +214,12 @@ impl Backend {
 
     /// Gives big buffers back to the allocator; for a connection that goes idle.
     pub fn shrink(&mut self) {
-        self.read_size = READ_SMALL;
-        if self.incoming.is_empty() && self.incoming.capacity() > READ_SMALL {
+        // The capacity that is left says nothing of an allocation whose front was consumed; that reads came back full does.
+        let was_busy = self.read_size > READ_SMALL || self.incoming.capacity() > READ_SMALL;
+        if self.incoming.is_empty() && was_busy {
             self.incoming = BytesMut::new();
         }
+        self.read_size = READ_SMALL;
         if self.outgoing.is_empty() && self.outgoing.capacity() > 0 {
             self.outgoing = BytesMut::new();
         }

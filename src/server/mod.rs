@@ -82,6 +82,11 @@ impl Server {
         &self.addresses
     }
 
+    /// The port of its first address.
+    pub fn port(&self) -> u16 {
+        self.addresses.first().map_or(0, SocketAddr::port)
+    }
+
     /// What all its sessions share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.frontend.shared

@@ -21,7 +21,8 @@ use std::sync::{Arc, OnceLock};
 use goldseam::cli::demo::layout::{shard_names, vschema_toml};
 use goldseam::cli::demo::load::{self, DATABASE, Load, PASSWORD, USER};
 use goldseam::cli::demo::{self, tables};
-use goldseam::local::{Account, Cluster, Folder, Spec, find_or_install, installs_by_default};
+use goldseam::local::{Account, Cluster, Folder, Spec, find_for_tests};
+use goldseam::server::Server;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -74,16 +75,16 @@ fn start() -> Fixture {
 
 /// Fresh, empty servers for a test that wants to stop or break some: they go when dropped.
 pub fn start_servers(count: usize) -> Cluster {
-    let binaries = find_or_install(None, installs_by_default()).unwrap();
+    let binaries = find_for_tests().unwrap();
     let folder = Folder::temporary(Account::for_servers().unwrap()).unwrap();
     Cluster::start(folder, &Spec::new(binaries, count)).unwrap()
 }
 
 /// Starts a proxy in this process over a configuration file, on the current runtime; its port.
 pub async fn start_proxy(config: &Path) -> u16 {
-    let server = goldseam::server::Server::start(config).await.unwrap();
-    let port = server.addresses()[0].port();
-    std::mem::forget(server); // it runs until the process ends
+    let serving = Server::start(config).await.unwrap_or_else(|mistake| panic!("{mistake}"));
+    let port = serving.port();
+    std::mem::forget(serving); // it runs until the process ends
     port
 }
 

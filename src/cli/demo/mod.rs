@@ -1,6 +1,6 @@
 //! `goldseam demo`: from nothing to a proxy in front of real servers, for somebody who has one minute.
 //!
-//! In order: find PostgreSQL ([`local`](crate::local)), start the shards, fill them ([`load`]), write the two files an operator
+//! In order: find PostgreSQL ([`crate::local`]), start the shards, fill them ([`load`]), write the two files an operator
 //! would write, serve, say what to try. Everything lives in one folder and one process; Ctrl-C takes it all down again.
 
 pub mod layout;
@@ -9,7 +9,7 @@ pub mod tables;
 mod welcome;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Arguments {
     /// The proxy's port on 127.0.0.1; 0 chooses a free one
     #[arg(long, default_value_t = 6432)]
     port: u16,
-    /// Keep the servers' data; the same command starts them again with it
+    /// Keep the servers' data under ~/.local/share, for root under /var/lib; the same command starts them again with it
     #[arg(long)]
     keep: bool,
     /// Where to keep it; implies --keep
@@ -64,7 +64,7 @@ impl Arguments {
     }
 }
 
-pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
+pub(super) fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
     // Quiet by default: the demo's own words are what the user should read.
     logs::start(&Log { level: "warn".into(), format: LogFormat::Plain }, shared)?;
     port_is_free(arguments.port)?;
@@ -115,8 +115,7 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
     }
 
     let serving = Server::start(&config_path).await.map_err(Failure::new)?;
-    let port = serving.addresses().first().map_or(arguments.port, SocketAddr::port);
-    super::print(&welcome::text(port, &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
+    super::print(&welcome::text(serving.port(), &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
     interrupt.next().await;
     eprintln!("\nstopping (once more to stop at once)");
     tokio::select! {
@@ -165,10 +164,21 @@ fn folder(arguments: &Arguments) -> Result<Folder, Failure> {
     let account = Account::for_servers().map_err(Failure::new)?;
     let folder = match (&arguments.dir, arguments.keep) {
         (Some(dir), _) => Folder::kept(dir, account),
-        (None, true) => Folder::kept(&std::env::temp_dir().join("goldseam-demo"), account),
+        (None, true) => Folder::kept(&kept_folder()?, account),
         (None, false) => Folder::temporary(account),
     };
     folder.map_err(Failure::new)
+}
+
+/// Where `--keep` keeps: not in a folder that everybody can write to, where a link could wait for us.
+fn kept_folder() -> Result<PathBuf, Failure> {
+    if local::is_root() {
+        return Ok("/var/lib/goldseam-demo".into()); // the servers' user cannot enter root's home
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
+    let base = data.or_else(home).ok_or_else(|| Failure::usage("HOME is not set: say where to keep it with --dir"))?;
+    Ok(base.join("goldseam-demo"))
 }
 
 /// A kept folder is not silently spread anew; one whose load was interrupted is emptied.
