@@ -1,8 +1,8 @@
 //! The command line: what an operator types, and what the shell gets back.
 //!
 //! One file per subcommand, each with its flags, its help and its `execute`. This module knows the list, the exit codes and
-//! the two things all share: colour ([`style`]) and logs ([`logs`]). A new subcommand is one file and one line in
-//! [`Command`] and in [`execute`].
+//! the two things all share: colour (`style`) and logs (`logs`). A new subcommand is one file and one line in
+//! `Command` and in `execute`.
 //!
 //! Results go to standard output, everything said about them to standard error, so that `goldseam schema vschema > file` and
 //! `goldseam check --format json | jq` work as they are.

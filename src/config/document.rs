@@ -183,7 +183,12 @@ impl<'a> Document<'a> {
         }
         if let Some(name) = message.strip_prefix("missing field") {
             let name = name.trim().trim_matches('`');
-            return at(format!("the key `{name}` is missing")).hint(format!("Add `{name} = ...` to this table."));
+            let mut error = at(format!("the key `{name}` is missing"));
+            // The file as a whole has no key of its own.
+            if span.as_ref().is_none_or(|span| span.start == 0) {
+                error.key = String::new();
+            }
+            return error.hint(format!("Add `{name} = ...` to this table."));
         }
         if let Some((got, wanted)) =
             message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))

@@ -37,10 +37,14 @@ impl Folder {
         Ok(folder)
     }
 
-    /// One that stays: created if missing, taken over if it is free.
+    /// One that stays: created if missing, taken over if it is free, refused if it holds what we did not make.
     pub fn kept(path: &Path, account: Option<Account>) -> Result<Folder, LocalError> {
         fs::create_dir_all(path).map_err(|e| fail(path, e))?;
         let path = path.canonicalize().map_err(|e| fail(path, e))?;
+        let mut entries = fs::read_dir(&path).map_err(|e| fail(&path, e))?;
+        if entries.next().is_some() && !path.join(LOCK).exists() {
+            return Err(LocalError::ForeignFolder(path));
+        }
         Folder::lock(&path, account, false)
     }
 
@@ -154,6 +158,14 @@ mod tests {
         assert!(!base.path().join(&stale).exists());
         assert!(base.path().join(&held).exists() && base.path().join(&strange).exists());
         drop(holder);
+    }
+
+    #[test]
+    fn a_folder_with_other_things_in_it_is_left_alone() {
+        let base = tempfile::tempdir().unwrap();
+        fs::write(base.path().join("thesis.txt"), "").unwrap();
+        assert!(matches!(Folder::kept(base.path(), None), Err(LocalError::ForeignFolder(_))));
+        assert!(!base.path().join(LOCK).exists());
     }
 
     #[test]

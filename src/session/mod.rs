@@ -237,6 +237,8 @@ impl Session {
     /// Settings, key and the first ReadyForQuery. Settings that the client asked for at startup and that servers report are applied on a
     /// backend first, because only a server knows how it prints them.
     async fn greet(&mut self) -> Result<(), Over> {
+        // The login's last word (the server's SCRAM signature) waits to be sent with the rest; what attaching reports is said below.
+        let login = self.client.outgoing.len();
         let trusted = |name: &str| matches!(name, "application_name" | "extra_float_digits");
         if self.base.server.iter().any(|(name, _)| !trusted(name)) {
             let shard = self.any_shard(None);
@@ -260,7 +262,7 @@ impl Session {
         {
             self.reported.set("application_name", name);
         }
-        self.client.outgoing.clear();
+        self.client.outgoing.truncate(login);
         encode::authentication_ok(&mut self.client.outgoing);
         for (name, value) in self.reported.iter() {
             encode::parameter_status(&mut self.client.outgoing, name, value);

@@ -5,6 +5,8 @@
 //! statements, shards' addresses or sockets.
 
 pub mod array;
+#[cfg(test)]
+pub(crate) mod cases;
 pub mod civil;
 pub mod decode;
 pub mod key;

@@ -125,7 +125,7 @@ impl Vindex for Lists {
 
     fn trace(&self, key: &[Key<'_>]) -> String {
         let listed = key.first().and_then(|key| self.places.iter().find_map(|places| places.get(key))).flatten();
-        if listed.is_some() { "listed".to_owned() } else { "not listed, default".to_owned() }
+        if listed.is_some() { "listed".to_owned() } else { "not listed".to_owned() }
     }
 }
 
@@ -179,7 +179,7 @@ fn read(lists: &[List], owners: &[ShardId], family: Family) -> Result<Places, (u
                 SpecError::new(message).within(at).within_key("values").within(index).within_key("lists")
             };
             let Some(key) = family.read(value) else {
-                let message = format!("{} cannot be read as a {} key", family::shown(value), family.name());
+                let message = format!("{} cannot be read as a key of type {}", family::shown(value), family.name());
                 return Err((depth, place(message)));
             };
             if !places.insert(key, *shard) {

@@ -241,7 +241,7 @@ fn uppers(ranges: &[Range], family: Family) -> Result<Vec<Key<'static>>, (usize,
             ..SpecError::new(message)
         };
         let read = |value: &toml::Value, key: &str| {
-            let message = || format!("{} cannot be read as a bound of {} keys", family::shown(value), family.name());
+            let message = || format!("{} cannot be read as a bound of type {}", family::shown(value), family.name());
             family.read(value).ok_or_else(|| (2 * index, place(message(), key)))
         };
         if let (Some(from), Some(before)) = (&range.from, keys.last()) {

@@ -82,10 +82,27 @@ impl Vschema {
         self.shards.len() == 1
     }
 
-    /// The merged files as TOML.
+    /// The merged files as one, in their own order: to read it again gives the same vschema.
     pub fn to_toml(&self) -> String {
-        // A table that came from TOML can be written as TOML.
-        toml::to_string(&self.source).unwrap_or_default()
+        let mut text = String::new();
+        let keyspaces = self.keyspaces.iter().map(|keyspace| keyspace.name.as_str());
+        self.write_section("keyspace", keyspaces, &mut text);
+        self.write_section("vindex", self.vindexes.iter().map(|vindex| vindex.name.as_str()), &mut text);
+        let tables = self.source.get("table").and_then(|section| section.as_table());
+        self.write_section("table", tables.into_iter().flatten().map(|(name, _)| name.as_str()), &mut text);
+        if let Some(functions) = self.source.get("functions").and_then(|section| section.as_table()) {
+            write_table("[functions]", functions, &mut text);
+        }
+        text
+    }
+
+    fn write_section<'n>(&self, section: &str, names: impl Iterator<Item = &'n str>, text: &mut String) {
+        for name in names {
+            let table = self.source.get(section).and_then(|tables| tables.get(name)).and_then(|table| table.as_table());
+            if let Some(table) = table {
+                write_table(&format!("[{section}.{}]", toml_key(name)), table, text);
+            }
+        }
     }
 
     /// The merged files as JSON.
@@ -147,3 +164,25 @@ pub enum TablePlacement {
         shard: ShardId,
     },
 }
+
+/// A table's own lines: `type` first, then the rest by name, each value on one line.
+fn write_table(header: &str, table: &toml::Table, text: &mut String) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(header);
+    text.push('\n');
+    let (kind, rest): (Vec<_>, Vec<_>) = table.iter().partition(|(key, _)| *key == "type");
+    for (key, value) in kind.into_iter().chain(rest) {
+        text.push_str(&format!("{} = {value}\n", toml_key(key)));
+    }
+}
+
+/// A key, in quotes where TOML wants them.
+fn toml_key(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if bare { key.to_owned() } else { toml::Value::String(key.to_owned()).to_string() }
+}
+
+#[cfg(test)]
+mod tests;
