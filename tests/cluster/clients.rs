@@ -45,9 +45,8 @@ fn start() -> Servers {
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &url(server.port()), "-f"]).arg(schema);
         assert!(psql.status().unwrap().success(), "schema.sql does not load");
     }
-    let shards: String = (0..SHARDS)
-        .map(|n| format!("\n[shard.s{n}]\nprimary = \"{}\"\n", url(cluster.servers[n].port())))
-        .collect();
+    let shards: String =
+        (0..SHARDS).map(|n| format!("\n[shard.s{n}]\nprimary = \"{}\"\n", url(cluster.servers[n].port()))).collect();
     let folder = cluster.path();
     let names = ["localhost".to_string(), "127.0.0.1".to_string()];
     let certificate = rcgen::generate_simple_self_signed(names).unwrap();
