@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 /// Read at most this much at a time: the size at which a system call's cost no longer counts.
 const READ_CHUNK: usize = 16 << 10;
 
+/// How long a client that does not read may hold up the end of its connection.
+const CLOSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A client's connection, encrypted or not.
 #[derive(Debug)]
 pub enum ClientStream {
@@ -103,6 +106,12 @@ impl Client {
     /// Dropping the future loses nothing: what was not sent stays in `outgoing`.
     pub async fn send(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    /// Ends the stream in good order: a TLS client that is not told takes the end for an attack.
+    pub async fn close(&mut self) {
+        // It may be gone, or not read; either way nothing more can be done for it.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, tokio::io::AsyncWriteExt::shutdown(&mut self.stream)).await;
     }
 
     /// Gives the memory of empty buffers back: an idle client costs no buffer.

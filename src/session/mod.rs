@@ -438,6 +438,7 @@ impl Session {
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.
     async fn leave(mut self) {
+        self.client.close().await;
         self.handle.aim(None);
         self.handle.set_status(Status::Idle);
         let clean = self.is_at_rest() && !self.handle.is_cancelling();
