@@ -17,6 +17,8 @@ states! {
     CONNECTION_FAILURE = b"08006";
     /// A server could not be reached.
     CANNOT_CONNECT = b"08001";
+    /// The connection broke while a COMMIT was under way.
+    TRANSACTION_RESOLUTION_UNKNOWN = b"08007";
     /// A message broke the wire protocol.
     PROTOCOL_VIOLATION = b"08P01";
     /// A statement that Goldseam does not answer because it could not answer it rightly.
@@ -65,6 +67,8 @@ states! {
     UNDEFINED_OBJECT = b"42704";
     /// The number of a parameter is out of range.
     UNDEFINED_PARAMETER = b"42P02";
+    /// The cursor or portal exists already.
+    DUPLICATE_CURSOR = b"42P03";
     /// The prepared statement exists already.
     DUPLICATE_PSTATEMENT = b"42P05";
     /// Out of some resource.

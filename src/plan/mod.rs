@@ -1,6 +1,12 @@
 //! Plans: what to run where. A plan names destinations, never hosts, and is a template: literals and parameters are filled in
 //! at run time, so one plan serves every key.
 
+pub mod explain;
+pub mod resolve;
+
+pub use explain::explain;
+pub use resolve::Target;
+
 use crate::error::PgError;
 use crate::types::{KeyType, KeyspaceId, Oid, Raw, ShardId, VindexId};
 

@@ -1,1 +1,452 @@
-//! session
+//! One client's session: what it said, where its statements go, and what it holds.
+//!
+//! # Life of a statement
+//! 1. [`pump`](io) reads the client's bytes; a whole frame is given to [`simple`] or [`extended`].
+//! 2. [`route`] finds the plan by the normalised text (a hit costs no parse) and, with the values of this execution, the shard.
+//! 3. [`attach`] makes that shard's backend this session's: a connection from the pool, the client's settings on it, and the
+//!    transaction's BEGIN if this is its first statement.
+//! 4. The client's own bytes go to the backend; what has to be different (a prepared statement's name) is spliced.
+//! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
+//!    the backend returns to the pool.
+//!
+//! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
+//! A session knows no listener and no login: it starts with a client whose identity is settled.
+
+mod attach;
+mod command;
+mod effects;
+mod extended;
+mod io;
+mod local;
+mod route;
+mod simple;
+
+pub mod client;
+pub mod plan_cache;
+pub mod registry;
+pub mod relay;
+pub mod settings;
+pub mod shared;
+pub mod statements;
+pub mod transaction;
+pub mod values;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use crate::backend::{self, Login, Parameters};
+use crate::config::PoolMode;
+use crate::error::PgError;
+use crate::plan::Pin;
+use crate::pool::{Greeting, Lease};
+use crate::protocol::{self, encode};
+use crate::sqlstate::SqlState;
+use crate::types::key::DecodeContext;
+
+use client::Client;
+use effects::After;
+use extended::{Batch, Portal};
+use plan_cache::PlanContext;
+use registry::{Registration, Status};
+use relay::Relay;
+use settings::SessionSettings;
+use shared::{Shared, State};
+use statements::Statement;
+use transaction::Transaction;
+
+pub use shared::Reloader;
+
+/// A client that has logged in, and what is known of it.
+pub struct Session {
+    shared: Arc<Shared>,
+    state: Arc<State>,
+    client: Client,
+    handle: Registration,
+    /// The client's user.
+    user: String,
+    operator: bool,
+    /// As whom its statements run on the servers.
+    login: Arc<Login>,
+    greeting: Arc<Greeting>,
+    mode: PoolMode,
+    /// What RESET goes back to.
+    base: SessionSettings,
+    settings: SessionSettings,
+    transaction: Transaction<SessionSettings>,
+    context: PlanContext,
+    decode: DecodeContext,
+    /// What the client has been told of its settings.
+    reported: Parameters,
+    held: Vec<Held>,
+    /// The held backend of the current transaction or batch.
+    attached: Option<usize>,
+    relay: Relay,
+    /// What the statements that are running will mean when they are done.
+    after: VecDeque<After>,
+    /// An error came since the last ReadyForQuery.
+    failed: bool,
+    /// The backend waits for COPY data.
+    copy_in: bool,
+    /// Tables have changed in this transaction.
+    ddl: bool,
+    names: HashMap<String, Arc<Statement>>,
+    unnamed: Option<Arc<Statement>>,
+    portals: Vec<(String, Portal)>,
+    batch: Batch,
+    /// Texts that the backend has been asked to accept.
+    proving: VecDeque<Arc<Statement>>,
+    /// Spreads statements that may go anywhere.
+    turn: usize,
+    /// The backend is being left for another: the end of its transaction is not the client's.
+    leaving: bool,
+    /// What pins the attached backend may be gone.
+    recheck: bool,
+}
+
+/// A backend that is this session's for now.
+struct Held {
+    lease: Lease,
+    /// Why it stays beyond its transaction.
+    pins: Vec<Pin>,
+    /// The statement that its unnamed prepared statement is.
+    unnamed: Option<u64>,
+}
+
+/// Why a statement did not run to its end.
+enum Trouble {
+    /// The client is told, and the transaction fails.
+    Refused(Box<PgError>),
+    /// An error was reported already: the statement is dropped.
+    Skipped,
+    /// The session is over.
+    Over(Over),
+}
+
+impl From<PgError> for Trouble {
+    fn from(error: PgError) -> Self {
+        Trouble::Refused(Box::new(error))
+    }
+}
+
+impl From<Over> for Trouble {
+    fn from(over: Over) -> Self {
+        Trouble::Over(over)
+    }
+}
+
+/// Why a session ends.
+enum Over {
+    /// The client said Terminate, or hung up.
+    Gone,
+    /// The client is told why.
+    Fatal(Box<PgError>),
+}
+
+impl From<PgError> for Over {
+    fn from(error: PgError) -> Self {
+        Over::Fatal(Box::new(error))
+    }
+}
+
+/// What a session starts with.
+pub struct Start {
+    /// The client.
+    pub client: Client,
+    /// Its registration.
+    pub handle: Registration,
+    /// Its user.
+    pub user: String,
+    /// May run what operators run.
+    pub operator: bool,
+    /// As whom its statements run on the servers.
+    pub login: Arc<Login>,
+    /// What the login sees on a server before it has run anything.
+    pub greeting: Arc<Greeting>,
+    /// What the client's startup message set.
+    pub settings: backend::Settings,
+}
+
+impl Session {
+    /// A session that has said nothing to its client yet.
+    pub fn new(shared: Arc<Shared>, start: Start) -> Self {
+        let state = shared.state.load_full();
+        let base = SessionSettings { server: Arc::new(start.settings), shard: None };
+        let context = PlanContext::new(
+            state.vschema.clone(),
+            state.topology.catalog.load_full(),
+            base.search_path(&start.greeting.search_path, &start.user),
+            None,
+            shared.seed,
+        );
+        let reported = start.greeting.parameters.clone();
+        Session {
+            mode: state.config.pool.mode,
+            state,
+            client: start.client,
+            handle: start.handle,
+            user: start.user,
+            operator: start.operator,
+            login: start.login,
+            greeting: start.greeting,
+            settings: base.clone(),
+            base,
+            transaction: Transaction::default(),
+            decode: settings::decode_context(&reported),
+            context,
+            reported,
+            held: Vec::new(),
+            attached: None,
+            relay: Relay::default(),
+            after: VecDeque::new(),
+            failed: false,
+            copy_in: false,
+            ddl: false,
+            names: HashMap::new(),
+            unnamed: None,
+            portals: Vec::new(),
+            batch: Batch::default(),
+            proving: VecDeque::new(),
+            turn: 0,
+            leaving: false,
+            recheck: false,
+            shared,
+        }
+    }
+
+    /// Serves the client until it leaves, is told to, or breaks the protocol.
+    pub async fn run(mut self) {
+        let over = match self.greet().await {
+            Ok(()) => self.serve().await,
+            Err(over) => Err(over),
+        };
+        if let Err(Over::Fatal(error)) = over {
+            tracing::info!(user = %self.user, client = self.handle.pid, error = %error, "session ended");
+            // In the middle of a message an error would be read as data: the client sees the end of the stream instead.
+            if !self.relay.is_mid_message() {
+                encode::error_response(&mut self.client.outgoing, &error);
+                let patience = std::time::Duration::from_secs(1);
+                // The client may be gone, or not read: either way the session is over.
+                let _ = tokio::time::timeout(patience, self.client.send()).await;
+            }
+        }
+        self.leave().await;
+    }
+
+    /// Settings, key and the first ReadyForQuery. Settings that the client asked for at startup and that servers report are applied on a
+    /// backend first, because only a server knows how it prints them.
+    async fn greet(&mut self) -> Result<(), Over> {
+        // The login's last word (the server's SCRAM signature) waits to be sent with the rest; what attaching reports is said below.
+        let login = self.client.outgoing.len();
+        let trusted = |name: &str| matches!(name, "application_name" | "extra_float_digits");
+        if self.base.server.iter().any(|(name, _)| !trusted(name)) {
+            let shard = self.any_shard(None);
+            match self.attach(shard).await {
+                Ok(()) => {
+                    if let Some(index) = self.attached {
+                        self.reported = self.held[index].lease.parameters.clone();
+                    }
+                }
+                Err(Trouble::Refused(mut error)) => {
+                    error.severity = crate::error::Severity::Fatal;
+                    return Err(Over::Fatal(error));
+                }
+                Err(Trouble::Skipped) => {}
+                Err(Trouble::Over(over)) => return Err(over),
+            }
+            self.detach();
+            self.decode = settings::decode_context(&self.reported);
+        } else if let Some(backend::Value::Plain(name) | backend::Value::Sql(name)) =
+            self.base.server.get("application_name")
+        {
+            self.reported.set("application_name", name);
+        }
+        self.client.outgoing.truncate(login);
+        encode::authentication_ok(&mut self.client.outgoing);
+        for (name, value) in self.reported.iter() {
+            encode::parameter_status(&mut self.client.outgoing, name, value);
+        }
+        encode::backend_key_data(&mut self.client.outgoing, self.handle.pid, &self.handle.secret());
+        encode::ready_for_query(&mut self.client.outgoing, b'I');
+        Ok(())
+    }
+
+    async fn serve(&mut self) -> Result<(), Over> {
+        loop {
+            self.act_on_frames().await?;
+            self.settle().await?;
+            if self.handle.is_stopped() && self.is_at_rest() {
+                return Err(PgError::fatal(
+                    SqlState::ADMIN_SHUTDOWN,
+                    "terminating connection due to administrator command",
+                )
+                .into());
+            }
+            self.pump().await?;
+        }
+    }
+
+    /// Between transactions, with nothing under way.
+    fn is_at_rest(&self) -> bool {
+        self.transaction.is_idle() && self.relay.is_idle() && !self.batch.open
+    }
+
+    /// Acts on every whole frame that may be acted on now.
+    async fn act_on_frames(&mut self) -> Result<(), Over> {
+        if self.client.incoming.is_empty() {
+            return Ok(());
+        }
+        // Taken out, so that frames can be read in place while the session changes around them.
+        let mut incoming = std::mem::take(&mut self.client.incoming);
+        let mut at = 0;
+        let outcome = loop {
+            if !self.accepts_frames() {
+                break Ok(());
+            }
+            match protocol::frame(&incoming[at..], self.state.config.limits.max_frame) {
+                Ok(Some(frame)) => {
+                    let bytes = &incoming[at..at + frame.len];
+                    at += frame.len;
+                    if let Err(over) = self.act(frame.tag, bytes).await {
+                        break Err(over);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(Over::from(error)),
+            }
+        };
+        bytes::Buf::advance(&mut incoming, at);
+        // Bytes may have come while a frame waited for a connection.
+        incoming.unsplit(std::mem::take(&mut self.client.incoming));
+        self.client.incoming = incoming;
+        outcome
+    }
+
+    /// While an answer is due that decides where the next statement may go, frames wait.
+    fn accepts_frames(&self) -> bool {
+        let unsent = self.attached.map_or(0, |index| self.held[index].lease.outgoing.len());
+        unsent < io::HIGH_WATER
+            && (self.copy_in || (!self.relay.awaits_ready() && self.client.outgoing.len() < io::HIGH_WATER))
+    }
+
+    async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        let outcome = match tag {
+            _ if self.copy_in => self.copy_frame(tag, frame),
+            b'X' => return Err(Over::Gone),
+            b'S' => self.sync().await,
+            // After an error everything up to Sync is ignored (protocol section "Extended Query").
+            _ if self.relay.is_skipping() => Ok(()),
+            b'Q' => self.simple(frame).await,
+            b'P' => self.parse(frame),
+            b'B' => self.bind(frame).await,
+            b'D' => self.describe(frame).await,
+            b'E' => self.execute(frame).await,
+            b'C' => self.close(frame).await,
+            b'H' => self.flush().await,
+            // What is left of a COPY that failed on the server.
+            b'd' | b'c' | b'f' => Ok(()),
+            b'F' => Err(PgError::unsupported("the function call protocol is not supported")
+                .with_hint("Call the function with SELECT, as libpq's PQfn does not.")
+                .into()),
+            _ => {
+                return Err(PgError::fatal(
+                    SqlState::PROTOCOL_VIOLATION,
+                    format!("invalid frontend message type {tag}"),
+                )
+                .into());
+            }
+        };
+        match outcome {
+            Ok(()) | Err(Trouble::Skipped) => Ok(()),
+            Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Refused(error)) => {
+                if matches!(error.severity, crate::error::Severity::Fatal) {
+                    return Err(Over::Fatal(error));
+                }
+                self.refuse(&error, matches!(tag, b'Q' | b'F'));
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the client of an error of ours, and makes the transaction fail as PostgreSQL's would. `alone` if a ReadyForQuery follows
+    /// by itself, as it does after a simple query.
+    fn refuse(&mut self, error: &PgError, alone: bool) {
+        tracing::debug!(user = %self.user, code = %error.code, message = %error.message, "refused");
+        metrics::counter!("goldseam_refusals_total", "sqlstate" => error.code.to_string()).increment(1);
+        let mut message = BytesMut::new();
+        encode::error_response(&mut message, error);
+        let open = self.attached.filter(|_| !self.transaction.is_idle() || self.batch.open);
+        if let Some(index) = open {
+            self.provoke_failure(index, message.freeze());
+            if alone {
+                self.send_sync(index, true);
+            } else {
+                self.relay.skip();
+            }
+            return;
+        }
+        self.transaction.fail();
+        self.relay.emit_now(&mut self.client.outgoing);
+        self.client.outgoing.extend_from_slice(&message);
+        if alone {
+            encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+        } else {
+            self.batch.open = true;
+            self.relay.skip();
+        }
+    }
+
+    /// The transaction's and the batch's end: backends go back, news of the configuration come in.
+    async fn settle(&mut self) -> Result<(), Over> {
+        if !self.is_at_rest() {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.ddl) {
+            // The client must not be told that its table exists before the planner knows it.
+            self.state.topology.refresh().await;
+        }
+        if self.attached.is_some() {
+            self.recheck_pins().await;
+            self.detach();
+        }
+        self.portals.clear();
+        let latest = self.shared.state.load();
+        if !Arc::ptr_eq(&latest, &self.state) {
+            self.state = latest.clone();
+        }
+        drop(latest);
+        let catalog = self.state.topology.catalog.load();
+        if !self.context.is_current(&self.state.vschema, &catalog) {
+            drop(catalog);
+            self.renew_context();
+        }
+        Ok(())
+    }
+
+    /// The plan context follows the session's settings, the vschema and the catalog.
+    fn renew_context(&mut self) {
+        self.context = PlanContext::new(
+            self.state.vschema.clone(),
+            self.state.topology.catalog.load_full(),
+            self.settings.search_path(&self.greeting.search_path, &self.user),
+            self.settings.shard,
+            self.shared.seed,
+        );
+    }
+
+    /// The session's end: what can be used again is cleaned and given back, the rest is closed.
+    async fn leave(mut self) {
+        self.handle.aim(None);
+        self.handle.set_status(Status::Idle);
+        let clean = self.is_at_rest() && !self.handle.is_cancelling();
+        for mut held in self.held.drain(..) {
+            if clean && held.lease.is_clean() && held.lease.query("DISCARD ALL").await.is_ok() {
+                held.lease.prepared.clear();
+                held.lease.settings = backend::Settings::none();
+                held.lease.release();
+            }
+        }
+    }
+}

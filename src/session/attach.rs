@@ -1,0 +1,226 @@
+//! From a shard to a backend that is ready for this session's next statement.
+
+use super::effects::After;
+use super::registry::{CancelTarget, Status};
+use super::relay::Expect;
+use super::statements::own_statement;
+use super::transaction::State;
+use super::{Held, Session, Trouble, settings};
+use crate::config::PoolMode;
+use crate::error::PgError;
+use crate::plan::Pin;
+use crate::protocol::{encode, request};
+use crate::types::ShardId;
+
+/// The portal that never exists: executing it makes a backend's transaction fail.
+const NO_PORTAL: &str = "goldseam: the statement was refused";
+
+impl Session {
+    /// Makes a backend of this shard the one that the next bytes go to: leased, with the client's settings, and within the client's
+    /// transaction.
+    pub(super) async fn attach(&mut self, shard: ShardId) -> Result<(), Trouble> {
+        if let Some(index) = self.attached {
+            if self.held[index].lease.shard == shard {
+                return Ok(());
+            }
+            self.leave_shard(index, shard).await?;
+        }
+        let index = match self.held.iter().position(|held| held.lease.shard == shard) {
+            Some(index) => index,
+            None => {
+                let lease = match self.shared.pools.try_checkout(shard, &self.login) {
+                    Some(lease) => lease,
+                    None => self.wait_for_lease(shard).await?,
+                };
+                self.held.push(Held { lease, pins: Vec::new(), unnamed: None });
+                self.held.len() - 1
+            }
+        };
+        self.make_ours(index).await?;
+        self.attached = Some(index);
+        self.handle.set_status(Status::Active);
+        let backend = &mut *self.held[index].lease;
+        self.handle.aim(Some(CancelTarget { shard, pid: backend.pid, secret: backend.secret.clone() }));
+        let several = self.state.vschema.shards.len() > 1;
+        self.relay.set_label(several.then(|| backend.shard_name.clone()));
+        if let State::Virtual { .. } = self.transaction.state() {
+            let (begin, replays) = self.transaction.opening();
+            own_statement(begin, &mut backend.outgoing, &mut self.relay);
+            for replay in replays {
+                own_statement(&replay.text, &mut backend.outgoing, &mut self.relay);
+            }
+            self.held[index].unnamed = None;
+            self.transaction.join();
+        }
+        Ok(())
+    }
+
+    /// The client's settings, on the backend; and what the backend now reports, to the client.
+    async fn make_ours(&mut self, index: usize) -> Result<(), Trouble> {
+        // Within a transaction the replay repeats what has been set in it.
+        let wanted = self.transaction.settings_at_begin().unwrap_or(&self.settings).server.clone();
+        let held = &mut self.held[index];
+        if !std::sync::Arc::ptr_eq(&held.lease.settings, &wanted) && held.lease.settings != wanted {
+            held.unnamed = None;
+            if let Err(error) = held.lease.sync_settings(&wanted).await {
+                // A server's own refusal leaves the connection as it was; anything else taints it, and release closes it.
+                if held.pins.is_empty() {
+                    self.drop_held(index).lease.release();
+                }
+                return Err(error.into());
+            }
+        } else {
+            held.lease.settings = wanted;
+        }
+        if held.lease.parameters != self.reported {
+            for (name, value) in held.lease.parameters.news_for(&self.reported) {
+                encode::parameter_status(&mut self.client.outgoing, name, value);
+            }
+            self.reported = held.lease.parameters.clone();
+            self.decode = settings::decode_context(&self.reported);
+        }
+        Ok(())
+    }
+
+    /// Leaves the attached backend for another shard, if nothing was done there that ties the transaction to it.
+    async fn leave_shard(&mut self, index: usize, to: ShardId) -> Result<(), Trouble> {
+        let floating = match self.transaction.state() {
+            State::Idle => !self.batch.executed,
+            _ => self.transaction.is_floating() && !self.transaction.is_failed(),
+        };
+        if !floating {
+            return Err(self.other_shard(index, to).into());
+        }
+        if self.batch.open {
+            // Also when all is answered: without a Sync the server still is in the batch's implicit transaction.
+            self.send_sync(index, false);
+        }
+        self.drain().await?;
+        if self.relay.is_skipping() || self.attached.is_none() {
+            return Err(Trouble::Skipped);
+        }
+        if !self.transaction.is_idle() {
+            let backend = &mut *self.held[index].lease;
+            request::query(&mut backend.outgoing, "ROLLBACK");
+            backend.in_flight += 1;
+            self.relay.expect(Expect::Query { pass: false });
+            let left = self.transaction.settings_at_begin().map(|settings| settings.server.clone());
+            self.leaving = true;
+            let drained = self.drain().await;
+            self.leaving = false;
+            drained?;
+            if self.attached.is_none() {
+                return Err(Trouble::Skipped);
+            }
+            if let Some(left) = left {
+                self.held[index].lease.settings = left;
+            }
+            self.transaction.leave();
+        }
+        self.detach();
+        Ok(())
+    }
+
+    fn other_shard(&self, index: usize, to: ShardId) -> PgError {
+        let (here, there) = (&self.held[index].lease.shard_name, self.state.vschema.shard_name(to));
+        if self.transaction.is_idle() {
+            return PgError::unsupported(format!(
+                "statements of one pipeline lead to shards \"{here}\" and \"{there}\""
+            ))
+            .with_detail("Between two Sync messages all statements are one transaction, and it is on one shard.")
+            .with_hint("Send a Sync after each statement, or send statements of one shard together.");
+        }
+        PgError::unsupported(format!("a transaction over shards \"{here}\" and \"{there}\" is not supported yet"))
+            .with_detail(format!(
+                "The transaction has used shard \"{here}\"; this statement leads to shard \"{there}\"."
+            ))
+            .with_hint("Use one transaction for each shard, or keep rows that change together under one shard key.")
+    }
+
+    /// The transaction is over: backends that nothing pins go back to the pool.
+    pub(super) fn detach(&mut self) {
+        self.attached = None;
+        // From here on a cancel request finds nobody; one that is on its way may hit the connection's next user, who is
+        // therefore given another one.
+        self.handle.aim(None);
+        let cancelling = self.handle.is_cancelling();
+        self.handle.set_status(Status::Idle);
+        if self.mode == PoolMode::Session && !cancelling {
+            return;
+        }
+        let mut index = 0;
+        while index < self.held.len() {
+            if self.held[index].pins.is_empty() {
+                let held = self.held.swap_remove(index);
+                if !cancelling {
+                    held.lease.release();
+                }
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Takes a held backend out.
+    pub(super) fn drop_held(&mut self, index: usize) -> Held {
+        let held = self.held.swap_remove(index);
+        self.attached = match self.attached {
+            Some(attached) if attached == index => None,
+            Some(attached) if attached == self.held.len() => Some(index),
+            other => other,
+        };
+        self.show_pins();
+        held
+    }
+
+    /// Makes the attached backend's transaction fail, as an error of its own would, and gives the client `message` in place of the
+    /// backend's.
+    pub(super) fn provoke_failure(&mut self, index: usize, message: bytes::Bytes) {
+        request::execute(&mut self.held[index].lease.outgoing, NO_PORTAL, 0);
+        self.relay.expect(Expect::Refusal(message));
+        self.after.push_back(After::Nothing);
+    }
+
+    /// The session keeps the attached backend from now on.
+    pub(super) fn pin(&mut self, pin: Pin) {
+        let Some(index) = self.attached else { return };
+        if !self.held[index].pins.contains(&pin) {
+            self.held[index].pins.push(pin);
+            self.show_pins();
+        }
+    }
+
+    pub(super) fn show_pins(&self) {
+        let pins = self.held.iter().flat_map(|held| held.pins.iter().map(|pin| (held.lease.shard, *pin))).collect();
+        self.handle.set_pins(pins);
+    }
+
+    /// Asks pinned backends whether what pinned them is still there.
+    pub(super) async fn recheck_pins(&mut self) {
+        let Some(index) = self.attached.filter(|_| self.recheck) else { return };
+        self.recheck = false;
+        let held = &mut self.held[index];
+        if held.pins.is_empty() || !held.lease.is_clean() {
+            return;
+        }
+        // A connection that cannot answer stays pinned; its loss will be noticed when it is used.
+        let Ok(rows) = held.lease.query(PIN_FACTS).await else { return };
+        held.unnamed = None;
+        let fact = |column: usize| rows.first().and_then(|row| row.get(column)?.as_deref()) == Some("t");
+        held.pins.retain(|pin| match pin {
+            Pin::AdvisoryLock => fact(0),
+            Pin::HoldCursor => fact(1),
+            Pin::Listen => fact(2),
+            Pin::TemporaryTable => fact(3),
+            Pin::SessionState | Pin::UntrackedSetting => true,
+        });
+        self.show_pins();
+    }
+}
+
+/// Whether this connection has session-level advisory locks, holdable cursors, channels listened to, temporary relations.
+const PIN_FACTS: &str = "SELECT \
+    EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()), \
+    EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable), \
+    EXISTS (SELECT FROM pg_catalog.pg_listening_channels()), \
+    EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema())";

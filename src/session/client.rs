@@ -1,0 +1,132 @@
+//! The client's side of a session: its stream, and the bytes on their way in and out.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Read at most this much at a time: the size at which a system call's cost no longer counts.
+const READ_CHUNK: usize = 16 << 10;
+
+/// A client's connection, encrypted or not.
+#[derive(Debug)]
+pub enum ClientStream {
+    /// Loopback, or an operator who allows it.
+    Plain(TcpStream),
+    /// TLS. Boxed, because its state is large and plain clients should not pay for it.
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            ClientStream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            ClientStream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            ClientStream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            ClientStream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            ClientStream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// A client's stream with its buffers.
+#[derive(Debug)]
+pub struct Client {
+    /// The connection.
+    pub stream: ClientStream,
+    /// Bytes that came and are not yet acted on.
+    pub incoming: BytesMut,
+    /// Bytes to be sent.
+    pub outgoing: BytesMut,
+}
+
+impl Client {
+    /// A client without any bytes yet.
+    pub fn new(stream: ClientStream) -> Self {
+        Client { stream, incoming: BytesMut::new(), outgoing: BytesMut::new() }
+    }
+
+    /// Reads once into `incoming`; 0 is the client's end of the stream.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        poll_fill(Pin::new(&mut self.stream), &mut self.incoming, cx)
+    }
+
+    /// Sends as much of `outgoing` as the socket takes; ready when all of it is sent.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.advance(n);
+        }
+        match &mut self.stream {
+            ClientStream::Plain(_) => Poll::Ready(Ok(())),
+            ClientStream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Reads some bytes; 0 is the end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: bytes are in `incoming` or still in the socket.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// Sends all of `outgoing`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what was not sent stays in `outgoing`.
+    pub async fn send(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    /// Gives the memory of empty buffers back: an idle client costs no buffer.
+    pub fn release_buffers(&mut self) {
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+        if self.outgoing.is_empty() {
+            self.outgoing = BytesMut::new();
+        }
+    }
+}
+
+/// Reads once into a growing buffer, at most [`READ_CHUNK`] bytes, without zeroing them first.
+fn poll_fill(stream: Pin<&mut ClientStream>, buffer: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    use bytes::BufMut;
+    if buffer.capacity() - buffer.len() < READ_CHUNK / 4 {
+        buffer.reserve(READ_CHUNK);
+    }
+    let spare = buffer.spare_capacity_mut();
+    let mut read = ReadBuf::uninit(spare);
+    ready!(stream.poll_read(cx, &mut read))?;
+    let n = read.filled().len();
+    // SAFETY: `read` has initialised its first `n` bytes, which are the buffer's spare capacity.
+    unsafe { buffer.advance_mut(n) };
+    Poll::Ready(Ok(n))
+}

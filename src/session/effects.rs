@@ -1,0 +1,274 @@
+//! What a statement that ended means for the session.
+
+use super::relay::{Event, Tag};
+use super::settings::SessionSettings;
+use super::statements::own_statement;
+use super::{Session, settings};
+use crate::backend;
+use crate::plan::Effects;
+use crate::protocol::request;
+
+/// What to remember when a statement has ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing.
+    Nothing,
+    /// BEGIN that went to a backend, with its text.
+    Begin(String),
+    /// COMMIT, or PREPARE TRANSACTION.
+    Commit { chain: bool },
+    /// ROLLBACK.
+    Rollback { chain: bool },
+    /// SAVEPOINT, with its text.
+    Savepoint { name: String, text: String },
+    /// RELEASE.
+    Release { name: String, text: String },
+    /// ROLLBACK TO.
+    RollbackTo { name: String, text: String },
+    /// SET; `None` is DEFAULT.
+    Set { name: String, value: Option<backend::Value>, text: String },
+    /// RESET of one setting, or of all.
+    Reset { name: Option<String>, text: String },
+    /// Something that holds until the transaction's end: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
+    Local { text: String },
+    /// DISCARD ALL.
+    DiscardAll,
+    /// What pins the backend may be gone.
+    Recheck,
+}
+
+impl After {
+    /// Whether its success is the transaction's.
+    pub(super) fn commits(&self) -> bool {
+        matches!(self, After::Commit { .. })
+    }
+}
+
+impl Session {
+    /// What is known of a statement before it is sent.
+    pub(super) fn note_effects(&mut self, effects: &Effects) {
+        if !effects.floating {
+            self.transaction.settle();
+        }
+        if let Some(pin) = effects.pin {
+            self.pin(pin);
+        }
+        self.ddl |= effects.ddl;
+        // A statement that fails, or succeeds, may have let go of what pins its backend.
+        self.recheck |= self.attached.is_some_and(|index| !self.held[index].pins.is_empty());
+    }
+
+    /// Acts on an event of the attached backend's answer. True at a point where the session's loop has to go on.
+    pub(super) fn note(&mut self, index: usize, event: Event) -> bool {
+        match event {
+            Event::Dry | Event::Swallowed => false,
+            Event::Parsed => {
+                if let Some(statement) = self.proving.pop_front() {
+                    statement.validated.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                false
+            }
+            Event::Suspended => {
+                self.after.pop_front();
+                false
+            }
+            Event::Complete(tag) => {
+                match self.after.pop_front() {
+                    None | Some(After::Nothing) => {}
+                    Some(after) => self.complete(index, after, tag),
+                }
+                false
+            }
+            Event::Failed { cached_plan, .. } => {
+                self.note_failure(index);
+                // A text that was refused is not prepared, and its name means nothing.
+                for statement in std::mem::take(&mut self.proving) {
+                    self.names.retain(|_, known| known.id != statement.id);
+                    self.unnamed.take_if(|known| known.id == statement.id);
+                }
+                self.copy_in = false;
+                if cached_plan {
+                    self.forget_stale(index);
+                }
+                true
+            }
+            Event::NeedSync => {
+                self.note_failure(index);
+                let backend = &mut *self.held[index].lease;
+                request::sync(&mut backend.outgoing);
+                true
+            }
+            Event::Ready(status) => {
+                let backend = &mut *self.held[index].lease;
+                backend.transaction = status;
+                backend.in_flight = backend.in_flight.saturating_sub(1);
+                if self.leaving {
+                    return true;
+                }
+                let failed = std::mem::take(&mut self.failed);
+                if let Some(before) = self.transaction.ready(status, failed) {
+                    self.restore(before);
+                    self.held[index].lease.settings = self.settings.server.clone();
+                }
+                if failed && status == b'I' {
+                    self.ddl = false;
+                }
+                true
+            }
+            Event::CopyIn => {
+                self.copy_in = true;
+                self.relay.enter_copy();
+                true
+            }
+            Event::Parameter { name, value } => {
+                self.held[index].lease.parameters.set(&name, &value);
+                self.reported.set(&name, &value);
+                self.decode = settings::decode_context(&self.reported);
+                false
+            }
+        }
+    }
+
+    fn note_failure(&mut self, index: usize) {
+        self.failed = true;
+        self.after.clear();
+        let (unparsed, out_of_step) = self.relay.take_undone();
+        let held = &mut self.held[index];
+        held.unnamed = None;
+        for statement in unparsed {
+            held.lease.prepared.remove(statement);
+        }
+        held.lease.tainted |= out_of_step;
+    }
+
+    fn complete(&mut self, index: usize, after: After, tag: Tag) {
+        match after {
+            After::Nothing => {}
+            After::Begin(text) => {
+                if self.transaction.is_idle() {
+                    self.transaction.begin(text, &self.settings);
+                    self.transaction.join();
+                    self.transaction.settle();
+                }
+            }
+            After::Commit { chain } | After::Rollback { chain } => {
+                // COMMIT of a failed transaction is answered with ROLLBACK.
+                if tag.as_bytes() == b"ROLLBACK" {
+                    if let Some(before) = self.transaction.rollback() {
+                        self.restore(before);
+                        self.held[index].lease.settings = self.settings.server.clone();
+                    }
+                    self.ddl = false;
+                } else {
+                    self.transaction.commit();
+                }
+                if chain {
+                    // The server keeps the transaction's characteristics, so the block cannot be begun elsewhere.
+                    self.transaction.begin("BEGIN".into(), &self.settings);
+                    self.transaction.join();
+                    self.transaction.settle();
+                }
+            }
+            After::Savepoint { name, text } => {
+                self.transaction.replay(&text, Some(&name));
+                self.transaction.savepoint(&name, &self.settings);
+            }
+            After::Release { name, text: _ } => {
+                self.transaction.release(&name);
+            }
+            After::RollbackTo { name, text: _ } => {
+                if let Some(before) = self.transaction.rollback_to(&name) {
+                    self.restore(before);
+                    self.held[index].lease.settings = self.settings.server.clone();
+                }
+            }
+            After::Set { name, value, text } => {
+                self.transaction.remember(&self.settings);
+                self.transaction.replay(&text, None);
+                self.change(index, |settings, base| match &value {
+                    Some(value) => settings.set(&name, value.clone()),
+                    None => reset_one(settings, base, &name),
+                });
+            }
+            After::Reset { name, text } => {
+                self.transaction.remember(&self.settings);
+                self.transaction.replay(&text, None);
+                match name {
+                    Some(name) => self.change(index, |settings, base| reset_one(settings, base, &name)),
+                    None => {
+                        self.change(index, |settings, base| {
+                            settings.reset_all();
+                            base.iter().for_each(|(name, value)| settings.set(name, value.clone()));
+                        });
+                        self.settings.shard = self.base.shard;
+                        self.renew_context();
+                    }
+                }
+            }
+            After::Local { text } => self.transaction.replay(&text, None),
+            After::DiscardAll => {
+                self.names.clear();
+                self.unnamed = None;
+                self.portals.clear();
+                self.settings = self.base.clone();
+                let held = &mut self.held[index];
+                held.lease.prepared.clear();
+                held.lease.settings = backend::Settings::none();
+                held.unnamed = None;
+                held.pins.clear();
+                self.show_pins();
+                self.renew_context();
+            }
+            After::Recheck => self.recheck = true,
+        }
+    }
+
+    /// Changes PostgreSQL's settings of the session, which its attached backend has just done itself.
+    fn change(&mut self, index: usize, change: impl Fn(&mut backend::Settings, &backend::Settings)) {
+        let mut ours = (*self.settings.server).clone();
+        change(&mut ours, &self.base.server);
+        let mut theirs = (*self.held[index].lease.settings).clone();
+        // The backend went back to the server's own values, not to those of the client's startup message.
+        change(&mut theirs, &backend::Settings::none());
+        self.settings.server = std::sync::Arc::new(ours);
+        self.held[index].lease.settings =
+            if *self.settings.server == theirs { self.settings.server.clone() } else { std::sync::Arc::new(theirs) };
+        self.renew_context();
+    }
+
+    /// Settings as they were: the transaction that changed them is undone.
+    pub(super) fn restore(&mut self, before: SessionSettings) {
+        if self.settings != before {
+            self.settings = before;
+            self.renew_context();
+        }
+    }
+
+    /// A server refuses a prepared statement because tables have changed since: the next Parse of its text gets a new one.
+    fn forget_stale(&mut self, index: usize) {
+        let used: Vec<_> = self.names.values().chain(&self.unnamed).cloned().collect();
+        for statement in used {
+            if self.held[index].lease.prepared.has(statement.id) {
+                self.shared.statements.forget(&statement);
+            }
+        }
+    }
+
+    /// Sends a statement of the client's in extended form whose answer, but for the completion, is ours to give.
+    pub(super) fn forward_command(&mut self, index: usize, text: &str, after: After) {
+        let held = &mut self.held[index];
+        own_statement(text, &mut held.lease.outgoing, &mut self.relay);
+        held.unnamed = None;
+        self.relay.pass_last();
+        self.after.push_back(after);
+    }
+}
+
+fn reset_one(settings: &mut backend::Settings, base: &backend::Settings, name: &str) {
+    match base.get(name) {
+        Some(value) => settings.set(name, value.clone()),
+        None => {
+            settings.reset(name);
+        }
+    }
+}

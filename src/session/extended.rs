@@ -1,0 +1,499 @@
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync.
+//!
+//! Which shard a statement goes to is known at Bind, so a Parse is answered at once if a server has accepted its text before, and
+//! waits for the Bind, a Describe, a Flush or the Sync otherwise. From the first message that a backend is sent to the
+//! Sync all messages go to that backend, because together they are one transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::BytesMut;
+
+use super::command::{Action, no_statement};
+use super::effects::After;
+use super::local::Answer;
+use super::relay::Expect;
+use super::route;
+use super::statements::Statement;
+use super::values::BoundValues;
+use super::{Session, Trouble, command};
+use crate::error::PgError;
+use crate::plan::Plan;
+use crate::protocol::frame::HEADER;
+use crate::protocol::{BindView, ExecuteView, ParseView, Subject, SubjectKind, encode, request};
+use crate::sql::{self, Command};
+use crate::sqlstate::SqlState;
+use crate::types::Oid;
+
+/// The messages since the last Sync.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Some came.
+    pub open: bool,
+    /// A statement was bound or run on the attached backend: the batch can go to no other.
+    pub executed: bool,
+    /// Parsed, but no server has said yet that it can.
+    pub unproven: Vec<Arc<Statement>>,
+}
+
+/// A portal: on a backend, or, for commands that the session itself acts on, here.
+#[derive(Debug)]
+pub(super) enum Portal {
+    /// On the attached backend.
+    Remote { plan: Arc<Plan> },
+    /// Here.
+    Local { statement: Arc<Statement> },
+}
+
+impl Session {
+    /// Parse.
+    pub(super) fn parse(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+        let view = ParseView::new(&frame[HEADER..])?;
+        self.batch.open = true;
+        if !view.name.is_empty() && self.names.contains_key(view.name) {
+            return Err(PgError::new(
+                SqlState::DUPLICATE_PSTATEMENT,
+                format!("prepared statement \"{}\" already exists", view.name),
+            )
+            .into());
+        }
+        let types: Vec<Oid> = view.types().collect();
+        let statement = self.statement(view.sql, &types, None)?;
+        statement.used();
+        if view.name.is_empty() {
+            self.unnamed = Some(statement.clone());
+        } else {
+            self.remember_name(view.name, statement.clone())?;
+        }
+        let command = sql::classify(&statement.text);
+        if self.transaction.is_failed() && !is_exit(&command) {
+            self.forget_name(view.name);
+            return Err(command::in_failed_transaction().into());
+        }
+        if route::is_command(&command)
+            || matches!(command, Command::Empty)
+            || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty())
+        {
+            let mut answer = BytesMut::new();
+            encode::parse_complete(&mut answer);
+            self.answer(answer);
+            return Ok(());
+        }
+        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
+            self.forget_name(view.name);
+            return Err((**error).clone().into());
+        }
+        self.batch.unproven.push(statement);
+        Ok(())
+    }
+
+    fn forget_name(&mut self, name: &str) {
+        if name.is_empty() {
+            self.unnamed = None;
+        } else {
+            self.names.remove(name);
+        }
+    }
+
+    /// The shared statement of a text and its types.
+    pub(super) fn statement(
+        &self,
+        text: &str,
+        types: &[Oid],
+        sql_types: Option<Option<String>>,
+    ) -> Result<Arc<Statement>, PgError> {
+        let marker = sql_types.as_ref().map(|types| types.as_deref().unwrap_or(""));
+        let key = self.shared.statements.key(text, types, marker, self.context.catalog.version);
+        if let Some(known) = self.shared.statements.get(key) {
+            return Ok(known);
+        }
+        let pieces = sql::split(text, &self.state.sql_limits())?;
+        if pieces.len() > 1 {
+            return Err(PgError::new(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+        let normal = self.normal(text)?;
+        Ok(self.shared.statements.insert(key, |id, name| {
+            Statement::new(
+                id,
+                name,
+                text.to_owned(),
+                types.to_vec(),
+                sql_types,
+                normal.key,
+                normal.hint,
+                normal.literals,
+            )
+        }))
+    }
+
+    /// A name for a statement, within the session's bound.
+    pub(super) fn remember_name(&mut self, name: &str, statement: Arc<Statement>) -> Result<(), PgError> {
+        let most = self.state.config.limits.max_prepared_per_session;
+        if self.names.len() >= most {
+            return Err(PgError::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("too many prepared statements in this session: {most}"),
+            )
+            .with_hint("Deallocate some, or raise limits.max_prepared_per_session."));
+        }
+        self.names.insert(name.to_owned(), statement);
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Result<Arc<Statement>, PgError> {
+        let found = if name.is_empty() { self.unnamed.as_ref() } else { self.names.get(name) };
+        found.cloned().ok_or_else(|| no_statement(name))
+    }
+
+    /// Bind.
+    pub(super) async fn bind(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+        let view = BindView::new(&frame[HEADER..])?;
+        self.batch.open = true;
+        let statement = self.named(view.statement)?;
+        if !view.portal.is_empty() && self.portals.iter().any(|(name, _)| name == view.portal) {
+            return Err(
+                PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{}\" already exists", view.portal)).into()
+            );
+        }
+        let command = sql::classify(&statement.text);
+        if self.transaction.is_failed() && !is_exit(&command) {
+            return Err(command::in_failed_transaction().into());
+        }
+        if route::is_command(&command) || matches!(command, Command::Empty) {
+            let mut answer = BytesMut::new();
+            encode::bind_complete(&mut answer);
+            self.answer(answer);
+            self.set_portal(view.portal, Portal::Local { statement })?;
+            return Ok(());
+        }
+        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let destination = {
+            let values = BoundValues {
+                text: &statement.text,
+                literals: &statement.literals,
+                types: &statement.types,
+                bind: &view,
+            };
+            self.resolve(&plan, &values)?
+        };
+        let shard = self.locate(destination).await?;
+        self.attach(shard).await?;
+        let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        self.prove(index);
+        let name = self.have_prepared(index, &statement);
+        self.note_effects(&plan.effects);
+        self.batch.executed = true;
+        let backend = &mut *self.held[index].lease;
+        request::bind_renamed(&mut backend.outgoing, frame, &view, view.portal, name);
+        self.relay.expect(Expect::Bind { pass: true });
+        self.set_portal(view.portal, Portal::Remote { plan })?;
+        Ok(())
+    }
+
+    fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
+        if let Some(known) = self.portals.iter_mut().find(|(known, _)| known == name) {
+            known.1 = portal;
+            return Ok(());
+        }
+        if self.portals.len() >= self.state.config.limits.max_prepared_per_session {
+            return Err(PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many open portals in this session"));
+        }
+        self.portals.push((name.to_owned(), portal));
+        Ok(())
+    }
+
+    /// Makes sure that a backend has a statement, and says under which name. Texts without a name that have not come back yet are
+    /// parsed as the backend's unnamed statement, so that it keeps only what is used again.
+    pub(super) fn have_prepared<'a>(&mut self, index: usize, statement: &'a Statement) -> &'a str {
+        let held = &mut self.held[index];
+        if held.lease.prepared.has(statement.id) {
+            return &statement.server_name;
+        }
+        let named = statement.sql_types.is_some()
+            || statement.is_promoted()
+            || self.names.values().any(|known| known.id == statement.id);
+        if !named {
+            if held.unnamed != Some(statement.id) {
+                statement.prepare("", &mut held.lease.outgoing, &mut self.relay, false);
+                held.unnamed = Some(statement.id);
+            }
+            return "";
+        }
+        if let Some(evicted) = held.lease.prepared.insert(statement.id) {
+            request::close_statement(&mut held.lease.outgoing, &format!("gs_{evicted}"));
+            self.relay.expect(Expect::Close { pass: false });
+        }
+        statement.prepare(&statement.server_name, &mut held.lease.outgoing, &mut self.relay, false);
+        if statement.sql_types.is_some() {
+            held.unnamed = None;
+        }
+        &statement.server_name
+    }
+
+    /// Answers the Parse messages that still wait, now that a backend is there to judge the texts.
+    fn prove(&mut self, index: usize) {
+        for statement in std::mem::take(&mut self.batch.unproven) {
+            let before =
+                self.held[index].lease.prepared.has(statement.id) || self.held[index].unnamed == Some(statement.id);
+            if before {
+                let mut answer = BytesMut::new();
+                encode::parse_complete(&mut answer);
+                self.relay.expect(Expect::Own(answer.freeze()));
+                continue;
+            }
+            self.have_prepared(index, &statement);
+            self.relay.pass_parse();
+            self.proving.push_back(statement);
+        }
+    }
+
+    /// A backend for what needs one although nothing says which: a Describe, or a Parse that is to be judged.
+    async fn attach_for(&mut self, statement: &Statement) -> Result<usize, Trouble> {
+        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let shard = match (&plan.verdict, self.attached) {
+            (crate::plan::Verdict::Refuse(error), _) => return Err((**error).clone().into()),
+            (_, Some(index)) => return Ok(index),
+            (crate::plan::Verdict::Route(route), None) => {
+                let shards = route.describable(&self.state.vschema);
+                self.any_shard(shards.as_deref())
+            }
+        };
+        self.attach(shard).await?;
+        self.attached.ok_or(Trouble::Skipped)
+    }
+
+    /// Gives the Parse messages that still wait to a backend.
+    async fn prove_all(&mut self) -> Result<(), Trouble> {
+        if let Some(statement) = self.batch.unproven.first().cloned() {
+            let index = self.attach_for(&statement).await?;
+            self.prove(index);
+        }
+        Ok(())
+    }
+
+    /// Describe.
+    pub(super) async fn describe(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+        let subject = Subject::new(&frame[HEADER..])?;
+        self.batch.open = true;
+        match subject.kind {
+            SubjectKind::Statement => {
+                let statement = self.named(subject.name)?;
+                let command = sql::classify(&statement.text);
+                if route::is_command(&command) || matches!(command, Command::Empty) {
+                    let mut answer = BytesMut::new();
+                    encode::parameter_description(&mut answer, &[]);
+                    Answer::describe(local_columns(&command).as_deref(), &mut answer);
+                    self.answer(answer);
+                    return Ok(());
+                }
+                let index = self.attach_for(&statement).await?;
+                self.prove(index);
+                let name = self.have_prepared(index, &statement);
+                request::describe_statement(&mut self.held[index].lease.outgoing, name);
+                self.relay.expect(Expect::Describe);
+            }
+            SubjectKind::Portal => {
+                if let Some((_, Portal::Local { statement })) =
+                    self.portals.iter().find(|(name, _)| name == subject.name)
+                {
+                    let mut answer = BytesMut::new();
+                    Answer::describe(local_columns(&sql::classify(&statement.text)).as_deref(), &mut answer);
+                    self.answer(answer);
+                    return Ok(());
+                }
+                // A portal may also be a cursor that SQL's DECLARE made.
+                let Some(index) = self.attached else { return Err(no_portal(subject.name).into()) };
+                self.held[index].lease.outgoing.extend_from_slice(frame);
+                self.relay.expect(Expect::Describe);
+            }
+        }
+        Ok(())
+    }
+
+    /// Execute.
+    pub(super) async fn execute(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+        let view = ExecuteView::new(&frame[HEADER..])?;
+        self.batch.open = true;
+        let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
+            Some((_, Portal::Local { statement })) => Some(statement.clone()),
+            Some((_, Portal::Remote { plan })) => {
+                let effects = plan.effects.clone();
+                self.note_effects(&effects);
+                None
+            }
+            None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
+            None => None,
+        };
+        if let Some(statement) = local {
+            return self.execute_command(&statement).await;
+        }
+        let Some(index) = self.attached else { return Err(no_portal(view.portal).into()) };
+        self.batch.executed = true;
+        self.held[index].lease.outgoing.extend_from_slice(frame);
+        self.relay.expect(Expect::Execute { pass: true });
+        self.after.push_back(After::Nothing);
+        Ok(())
+    }
+
+    /// Runs a command that the session itself acts on.
+    async fn execute_command(&mut self, statement: &Statement) -> Result<(), Trouble> {
+        let command = sql::classify(&statement.text);
+        let text = statement.text.trim().trim_end_matches(';');
+        if matches!(command, Command::Empty) {
+            let mut answer = BytesMut::new();
+            encode::empty_query(&mut answer);
+            self.answer(answer);
+            return Ok(());
+        }
+        if matches!(command, Command::Execute { .. }) {
+            return Err(PgError::unsupported("EXECUTE within the extended query protocol is not supported")
+                .with_hint("Send it as a simple query, or bind the statement by its name.")
+                .into());
+        }
+        match self.command(text, &command)? {
+            Action::Answer(answer) => {
+                let mut bytes = BytesMut::new();
+                answer.write(true, &mut bytes);
+                self.answer(bytes);
+            }
+            Action::Forward { destination, effects, after, text: changed, .. } => {
+                let shard = self.locate(destination).await?;
+                self.attach(shard).await?;
+                let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+                self.note_effects(&effects);
+                self.batch.executed = true;
+                self.forward_command(index, changed.as_deref().unwrap_or(text), after);
+            }
+        }
+        Ok(())
+    }
+
+    /// Close.
+    pub(super) async fn close(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+        let subject = Subject::new(&frame[HEADER..])?;
+        self.batch.open = true;
+        match subject.kind {
+            SubjectKind::Statement => self.forget_name(subject.name),
+            SubjectKind::Portal => {
+                let known = self.portals.iter().position(|(name, _)| name == subject.name);
+                let removed = known.map(|at| self.portals.swap_remove(at).1);
+                if let (None | Some(Portal::Remote { .. }), Some(index)) = (&removed, self.attached) {
+                    self.held[index].lease.outgoing.extend_from_slice(frame);
+                    self.relay.expect(Expect::Close { pass: true });
+                    return Ok(());
+                }
+            }
+        }
+        let mut answer = BytesMut::new();
+        encode::close_complete(&mut answer);
+        self.answer(answer);
+        Ok(())
+    }
+
+    /// Flush.
+    pub(super) async fn flush(&mut self) -> Result<(), Trouble> {
+        self.prove_all().await?;
+        if let Some(index) = self.attached
+            && !self.relay.is_idle()
+        {
+            request::flush(&mut self.held[index].lease.outgoing);
+        }
+        Ok(())
+    }
+
+    /// Sync.
+    pub(super) async fn sync(&mut self) -> Result<(), Trouble> {
+        if !self.relay.is_skipping()
+            && let Err(trouble) = self.prove_all().await
+        {
+            match trouble {
+                Trouble::Refused(error) => self.refuse(&error, false),
+                Trouble::Skipped => {}
+                over => return Err(over),
+            }
+        }
+        self.relay.stop_skipping();
+        self.batch = Batch::default();
+        if self.transaction.is_idle() {
+            self.portals.clear();
+        }
+        match self.attached {
+            Some(index) => self.send_sync(index, true),
+            None => {
+                self.relay.emit_now(&mut self.client.outgoing);
+                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a client sends while its COPY runs: passed as it is.
+    pub(super) fn copy_frame(&mut self, tag: u8, frame: &[u8]) -> Result<(), Trouble> {
+        let Some(index) = self.attached else {
+            self.copy_in = false;
+            return Ok(());
+        };
+        match tag {
+            b'd' | b'H' | b'S' => self.held[index].lease.outgoing.extend_from_slice(frame),
+            b'c' | b'f' => {
+                self.copy_in = false;
+                self.held[index].lease.outgoing.extend_from_slice(frame);
+            }
+            b'X' => return Err(super::Over::Gone.into()),
+            // The server ends the COPY with an error, and the statement with it (`CopyGetData`).
+            _ => {
+                self.copy_in = false;
+                request::copy_fail(
+                    &mut self.held[index].lease.outgoing,
+                    &format!("unexpected message type 0x{tag:02X} during COPY from stdin"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer of ours, in its turn.
+    fn answer(&mut self, bytes: BytesMut) {
+        self.relay.expect(Expect::Own(bytes.freeze()));
+        if self.attached.is_none() {
+            self.relay.emit_now(&mut self.client.outgoing);
+        }
+    }
+}
+
+/// The columns that a command of ours returns.
+fn local_columns(command: &Command<'_>) -> Option<Vec<String>> {
+    match command {
+        Command::Show(name) => Some(vec![name.to_string()]),
+        Command::Explain { .. } => Some(vec!["QUERY PLAN".into()]),
+        _ => None,
+    }
+}
+
+/// Whether a command is taken in a failed transaction (`IsTransactionExitStmt`).
+fn is_exit(command: &Command<'_>) -> bool {
+    matches!(command, Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo(_) | Command::Empty)
+}
+
+fn no_portal(name: &str) -> PgError {
+    PgError::new(SqlState::UNDEFINED_CURSOR, format!("portal \"{name}\" does not exist"))
+}
+
+/// Where a statement may be described.
+impl crate::plan::Route {
+    fn describable(&self, vschema: &crate::vschema::Vschema) -> Option<Vec<crate::types::ShardId>> {
+        if let Some(shard) = self.fixed {
+            return Some(vec![shard]);
+        }
+        let keyspace = self.keyed.first().map(|requirement| requirement.keyspace).or(self.keyspaces.first().copied());
+        match (keyspace, self.fallback) {
+            (Some(keyspace), _) => Some(vschema.keyspace(keyspace).shards.clone()),
+            (None, crate::plan::Fallback::Any) => None,
+            (None, _) => Some(vec![vschema.home()]),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! From a statement's text and values to a shard.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::values::TextValues;
+use super::{Session, Trouble, settings};
+use crate::error::PgError;
+use crate::plan::{Plan, Route, Target, Values, Verdict};
+use crate::sql::{self, Command, Normalized};
+use crate::sqlstate::SqlState;
+use crate::types::{ShardId, VindexId};
+
+thread_local! {
+    /// Reused from statement to statement, so that a plan-cache hit allocates nothing.
+    static SCRATCH: RefCell<Normalized> = RefCell::new(Normalized::default());
+}
+
+/// Where a statement goes, with everything borrowed taken out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Destination {
+    /// This shard.
+    Shard(ShardId),
+    /// Any of these; of all, if none are named.
+    Any(Option<Vec<ShardId>>),
+    /// The home shard.
+    Home,
+    /// Where the session is, else home.
+    Attached,
+    /// A directory knows.
+    Directory { vindex: VindexId, key: String, insert: bool, also: Option<ShardId> },
+}
+
+impl From<Target<'_>> for Destination {
+    fn from(target: Target<'_>) -> Self {
+        match target {
+            Target::Shard(shard) => Destination::Shard(shard),
+            Target::Any(shards) => Destination::Any(shards.map(<[ShardId]>::to_vec)),
+            Target::Home => Destination::Home,
+            Target::Attached => Destination::Attached,
+            Target::Directory { vindex, key, insert, also, .. } => {
+                Destination::Directory { vindex, key: key.to_text(), insert, also }
+            }
+        }
+    }
+}
+
+/// One statement of a simple query, or of a Parse.
+pub(super) struct Normal {
+    /// The hash of its text without literals.
+    pub key: u128,
+    /// A shard named in its own comment.
+    pub hint: Option<ShardId>,
+    /// Its literals.
+    pub literals: Vec<sql::Literal>,
+}
+
+impl Session {
+    /// The plan and the destination of a text that is one known statement of the ordinary kind; none if it has not been planned
+    /// lately. No parse, and no allocation but for the way to a directory.
+    pub(super) fn decide_known(&self, text: &str) -> Result<Option<(Arc<Plan>, Destination)>, PgError> {
+        SCRATCH.with_borrow_mut(|normalized| {
+            self.normalize(text, normalized)?;
+            let hint = self.hint(text, normalized)?;
+            let Some(plan) = self.shared.plans.get(self.context.key(normalized.key, hint)) else { return Ok(None) };
+            let values = TextValues { text, literals: &normalized.literals };
+            let destination = self.resolve(&plan, &values)?;
+            Ok(Some((plan, destination)))
+        })
+    }
+
+    /// Plans one statement and remembers the plan.
+    pub(super) fn decide(&self, text: &str) -> Result<(Arc<Plan>, Destination), PgError> {
+        if let Some(known) = self.decide_known(text)? {
+            return Ok(known);
+        }
+        let normal = self.normal(text)?;
+        let plan = self.plan(text, &normal);
+        let values = TextValues { text, literals: &normal.literals };
+        let destination = self.resolve(&plan, &values)?;
+        Ok((plan, destination))
+    }
+
+    /// A statement's normal form.
+    pub(super) fn normal(&self, text: &str) -> Result<Normal, PgError> {
+        SCRATCH.with_borrow_mut(|normalized| {
+            self.normalize(text, normalized)?;
+            let hint = self.hint(text, normalized)?;
+            Ok(Normal { key: normalized.key, hint, literals: normalized.literals.clone() })
+        })
+    }
+
+    fn normalize(&self, text: &str, normalized: &mut Normalized) -> Result<(), PgError> {
+        if normalized.seed() != self.shared.seed {
+            *normalized = Normalized::new(self.shared.seed);
+        }
+        sql::normalize(text, &self.state.sql_limits(), normalized)
+    }
+
+    fn hint(&self, text: &str, normalized: &Normalized) -> Result<Option<ShardId>, PgError> {
+        let Some(hint) = normalized.hint else { return Ok(None) };
+        hint.get(text, "shard").map(|name| settings::named_shard(name, &self.state.vschema)).transpose()
+    }
+
+    /// The plan of a statement, from the cache or made now.
+    pub(super) fn plan(&self, text: &str, normal: &Normal) -> Arc<Plan> {
+        self.plan_of(text, normal.key, normal.hint)
+    }
+
+    /// The plan of a normalised statement, from the cache or made now.
+    pub(super) fn plan_of(&self, text: &str, normalized: u128, hint: Option<ShardId>) -> Arc<Plan> {
+        let key = self.context.key(normalized, hint);
+        if let Some(plan) = self.shared.plans.get(key) {
+            metrics::counter!("goldseam_plan_cache_hits_total").increment(1);
+            return plan;
+        }
+        metrics::counter!("goldseam_plan_cache_misses_total").increment(1);
+        let plan = Arc::new(self.context.plan(text, hint, self.state.sql_limits()));
+        tracing::debug!(statement = text, plan = ?plan.verdict, "planned");
+        self.shared.plans.insert(key, plan.clone());
+        plan
+    }
+
+    /// The destination of a plan under these values.
+    pub(super) fn resolve(&self, plan: &Plan, values: &dyn Values) -> Result<Destination, PgError> {
+        match &plan.verdict {
+            Verdict::Refuse(error) => Err((**error).clone()),
+            Verdict::Route(route) => self.resolve_route(route, values),
+        }
+    }
+
+    fn resolve_route(&self, route: &Route, values: &dyn Values) -> Result<Destination, PgError> {
+        Ok(route.resolve(values, &self.state.vschema, &self.decode)?.into())
+    }
+
+    /// The shard of a destination, which a directory may have to be asked for.
+    pub(super) async fn locate(&mut self, destination: Destination) -> Result<ShardId, Trouble> {
+        Ok(match destination {
+            Destination::Shard(shard) => shard,
+            Destination::Any(shards) => self.any_shard(shards.as_deref()),
+            Destination::Home => self.state.vschema.home(),
+            Destination::Attached => self.here().unwrap_or_else(|| self.state.vschema.home()),
+            Destination::Directory { vindex, key, insert, also } => {
+                let directories = self.state.directories.clone();
+                let known = match directories.cached(vindex, &key) {
+                    Some(shard) => Some(shard),
+                    None if insert => Some(directories.assign(vindex, &key).await?),
+                    None => directories.lookup(vindex, &key).await?,
+                };
+                match (known, also) {
+                    (Some(shard), Some(other)) if shard != other => {
+                        let (shard, other) =
+                            (self.state.vschema.shard_name(shard), self.state.vschema.shard_name(other));
+                        return Err(PgError::unsupported("the statement's tables are on several shards")
+                            .with_detail(format!("The directory leads to shard \"{shard}\", the rest to \"{other}\"."))
+                            .with_hint("Split the statement.")
+                            .into());
+                    }
+                    (Some(shard), _) | (None, Some(shard)) => shard,
+                    // No row has a key that was never placed: every shard says so.
+                    (None, None) => {
+                        let shards = self.state.vschema.vindex(vindex).directory.as_ref().map(|d| d.shards.clone());
+                        self.any_shard(shards.as_deref())
+                    }
+                }
+            }
+        })
+    }
+
+    /// Where the transaction is, or what the session holds.
+    fn here(&self) -> Option<ShardId> {
+        let index = self.attached.or(if self.held.is_empty() { None } else { Some(0) })?;
+        Some(self.held[index].lease.shard)
+    }
+
+    /// One of several shards that would all give the same answer: where the session is, else in turn, and not one that is down.
+    pub(super) fn any_shard(&mut self, among: Option<&[ShardId]>) -> ShardId {
+        let count = among.map_or(self.state.topology.shards.len(), <[ShardId]>::len);
+        let nth = |n: usize| among.map_or(ShardId(n as u16), |shards| shards[n]);
+        if let Some(here) = self.here()
+            && among.is_none_or(|shards| shards.contains(&here))
+        {
+            return here;
+        }
+        if count == 0 {
+            return self.state.vschema.home();
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let first = (self.turn + self.handle.pid as usize) % count;
+        (0..count)
+            .map(|step| nth((first + step) % count))
+            .find(|shard| self.state.topology.shard(*shard).is_some_and(|info| info.health.is_up()))
+            .unwrap_or_else(|| nth(first))
+    }
+
+    /// The shard that all of several destinations agree on.
+    pub(super) fn agree(&self, destinations: &[Destination]) -> Result<Destination, PgError> {
+        let mut agreed: Option<&Destination> = None;
+        for destination in destinations {
+            agreed = Some(match (agreed, destination) {
+                (None, any) => any,
+                (Some(Destination::Any(None) | Destination::Attached), other) => other,
+                (Some(one), Destination::Any(None) | Destination::Attached) => one,
+                (Some(one), other) if one == other => one,
+                (Some(Destination::Home), Destination::Shard(shard))
+                | (Some(Destination::Shard(shard)), Destination::Home)
+                    if *shard == self.state.vschema.home() =>
+                {
+                    destination
+                }
+                (Some(Destination::Any(Some(shards))), other @ Destination::Shard(shard))
+                | (Some(other @ Destination::Shard(shard)), Destination::Any(Some(shards)))
+                    if shards.contains(shard) =>
+                {
+                    other
+                }
+                _ => {
+                    return Err(PgError::unsupported("the statements of one query lead to several shards")
+                        .with_detail("Statements sent together are one transaction.")
+                        .with_hint("Send each statement by itself."));
+                }
+            });
+        }
+        Ok(agreed.cloned().unwrap_or(Destination::Attached))
+    }
+}
+
+/// The error of a text that is not UTF-8, as PostgreSQL's `pg_verify_mbstr` words it.
+pub(super) fn not_utf8() -> PgError {
+    PgError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
+}
+
+/// Whether the session itself acts on a command, so that it cannot simply be sent to wherever it leads.
+pub(super) fn is_command(command: &Command<'_>) -> bool {
+    match command {
+        Command::Set { function, .. } => !function,
+        Command::Show(name) => settings::is_own(name) || &**name == "vschema",
+        Command::Explain { route, .. } => *route,
+        Command::Begin { .. }
+        | Command::Commit { .. }
+        | Command::Rollback { .. }
+        | Command::Savepoint(_)
+        | Command::Release(_)
+        | Command::RollbackTo(_)
+        | Command::PrepareTransaction
+        | Command::CommitPrepared
+        | Command::RollbackPrepared
+        | Command::SetTransaction { .. }
+        | Command::SetConstraints
+        | Command::Reset(_)
+        | Command::ResetAll
+        | Command::Discard(_)
+        | Command::Prepare { .. }
+        | Command::Execute { .. }
+        | Command::Deallocate(_)
+        | Command::Listen(_)
+        | Command::Unlisten(_)
+        | Command::Notify
+        | Command::ClosePortal(_)
+        | Command::AlterVschema => true,
+        _ => false,
+    }
+}

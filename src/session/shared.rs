@@ -1,0 +1,86 @@
+//! What all sessions share: the configuration in force, and the machinery behind it.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::config::Config;
+use crate::pool::{Directories, Pools};
+use crate::session::plan_cache::PlanCache;
+use crate::session::registry::Clients;
+use crate::session::statements::Statements;
+use crate::sql;
+use crate::topology::Topology;
+use crate::vschema::Vschema;
+
+/// Distinct prepared texts that the process remembers; a forgotten one is merely prepared anew.
+const STATEMENTS: usize = 20_000;
+
+/// One generation of configuration: replaced as a whole by a reload.
+#[derive(Debug)]
+pub struct State {
+    /// The server's configuration.
+    pub config: Arc<Config>,
+    /// The logical layout.
+    pub vschema: Arc<Vschema>,
+    /// The shards' servers and catalogs.
+    pub topology: Arc<Topology>,
+    /// The directory vindexes' keys.
+    pub directories: Arc<Directories>,
+}
+
+impl State {
+    /// Bounds on one statement.
+    pub fn sql_limits(&self) -> sql::Limits {
+        sql::Limits {
+            max_tokens: self.config.limits.max_statement_tokens,
+            max_nesting: self.config.limits.max_nesting,
+            ..sql::Limits::default()
+        }
+    }
+}
+
+/// Tells the server to read its files again; answers when it has, with what was wrong.
+pub type Reloader = Box<dyn Fn() -> tokio::sync::oneshot::Receiver<Result<(), String>> + Send + Sync>;
+
+/// One for the whole process.
+pub struct Shared {
+    /// The configuration in force.
+    pub state: ArcSwap<State>,
+    /// All server connections.
+    pub pools: Arc<Pools>,
+    /// Plans by normalised text.
+    pub plans: PlanCache,
+    /// Prepared statements by text.
+    pub statements: Statements,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// A secret of this process: nobody can prepare texts whose hashes meet.
+    pub seed: u64,
+    /// Set once the server listens.
+    pub reloader: ArcSwapOption<Reloader>,
+}
+
+impl Shared {
+    /// Nothing is opened yet.
+    pub fn new(state: State, pools: Arc<Pools>) -> Result<Arc<Self>, getrandom::Error> {
+        let mut seed = [0u8; 8];
+        getrandom::fill(&mut seed)?;
+        let seed = u64::from_ne_bytes(seed);
+        Ok(Arc::new(Shared {
+            plans: PlanCache::new(state.config.plan_cache),
+            state: ArcSwap::from_pointee(state),
+            pools,
+            statements: Statements::new(STATEMENTS, seed),
+            clients: Arc::default(),
+            seed,
+            reloader: ArcSwapOption::empty(),
+        }))
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("clients", &self.clients.len()).finish_non_exhaustive()
+    }
+}

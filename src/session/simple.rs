@@ -1,0 +1,234 @@
+//! The simple query protocol: one message, any number of statements, one ReadyForQuery.
+
+use super::command::{self, Action};
+use super::effects::After;
+use super::local::Answer;
+use super::relay::Expect;
+use super::route::{self, Destination};
+use super::{Session, Trouble};
+use crate::error::PgError;
+use crate::plan::Effects;
+use crate::protocol::{self, encode, request};
+use crate::sql::{self, Command, SetValue};
+
+impl Session {
+    /// A Query message.
+    pub(super) async fn simple(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+        let text = protocol::frontend::query(&frame[protocol::frame::HEADER..]).map_err(|_| route::not_utf8())?;
+        // A simple query takes the place of the unnamed statement and portal (`exec_simple_query`).
+        self.unnamed = None;
+        self.portals.retain(|(name, _)| !name.is_empty());
+        if !self.transaction.is_failed()
+            && let Some((plan, destination)) = self.decide_known(text)?
+        {
+            return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
+        }
+        let pieces = sql::split(text, &self.state.sql_limits())?;
+        match &pieces[..] {
+            [] => {
+                encode::empty_query(&mut self.client.outgoing);
+                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+                Ok(())
+            }
+            [only] => self.single(frame, text, &text[only.clone()]).await,
+            several => {
+                let statements: Vec<&str> = several.iter().map(|piece| &text[piece.clone()]).collect();
+                self.several(frame, &statements).await
+            }
+        }
+    }
+
+    /// A query of one statement. `whole` is the message's text, `statement` the statement without its semicolon.
+    async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
+        let command = sql::classify(statement);
+        if route::is_command(&command) {
+            return match self.command(statement, &command)? {
+                Action::Answer(answer) => {
+                    self.answer_query(&answer);
+                    Ok(())
+                }
+                Action::Forward { destination, effects, after, text, needs } => {
+                    let shard = self.locate(destination).await?;
+                    self.attach(shard).await?;
+                    if let (Some(statement), Some(index)) = (needs, self.attached) {
+                        self.have_prepared(index, &statement);
+                    }
+                    let changed = text.map(|text| {
+                        let mut bytes = bytes::BytesMut::new();
+                        request::query(&mut bytes, &text);
+                        bytes
+                    });
+                    let frame = changed.as_deref().unwrap_or(frame);
+                    self.send_query(frame, Destination::Shard(shard), &effects, after).await
+                }
+            };
+        }
+        if self.transaction.is_failed() {
+            return self.in_failed(frame, vec![After::Nothing]).await;
+        }
+        let (plan, destination) = if whole == statement {
+            self.decide(whole)?
+        } else {
+            // A semicolon, or white space, more: the key of the whole text is the one that is looked up first the next time.
+            let decided = self.decide(statement)?;
+            let normal = self.normal(whole)?;
+            let key = self.context.key(normal.key, normal.hint);
+            self.shared.plans.insert(key, decided.0.clone());
+            decided
+        };
+        let after = match &command {
+            Command::Set { name, value, .. } => set_by_function(statement, name, value),
+            _ => After::Nothing,
+        };
+        self.send_query(frame, destination, &plan.effects, after).await
+    }
+
+    /// A query of several statements: they are one transaction, and therefore go to one shard as they came.
+    async fn several(&mut self, frame: &[u8], statements: &[&str]) -> Result<(), Trouble> {
+        let (mut destinations, mut afters) = (Vec::new(), Vec::new());
+        let mut effects = Effects { floating: true, ..Effects::default() };
+        let failed = self.transaction.is_failed();
+        for statement in statements {
+            let command = sql::classify(statement);
+            afters.push(after_of(statement, &command)?);
+            if failed {
+                continue;
+            }
+            let (destination, these) = if route::is_command(&command) {
+                match command {
+                    Command::Listen(_) => {
+                        (Destination::Home, Effects { pin: Some(crate::plan::Pin::Listen), ..Effects::default() })
+                    }
+                    Command::Notify => (Destination::Home, Effects::default()),
+                    _ => (Destination::Attached, Effects { floating: true, ..Effects::default() }),
+                }
+            } else {
+                let (plan, destination) = self.decide(statement)?;
+                (destination, plan.effects.clone())
+            };
+            destinations.push(destination);
+            effects.floating &= these.floating;
+            effects.writes |= these.writes;
+            effects.ddl |= these.ddl;
+            effects.pin = effects.pin.or(these.pin);
+        }
+        if failed {
+            return self.in_failed(frame, afters).await;
+        }
+        // A replay repeats single statements: a query of several ties the transaction down.
+        effects.floating = false;
+        let destination = match self.agree(&destinations)? {
+            Destination::Attached => Destination::Any(None),
+            other => other,
+        };
+        let shard = self.locate(destination).await?;
+        self.attach(shard).await?;
+        self.forward_query(frame, &effects, afters);
+        Ok(())
+    }
+
+    /// Sends a query of one statement where it belongs.
+    async fn send_query(
+        &mut self,
+        frame: &[u8],
+        destination: Destination,
+        effects: &Effects,
+        after: After,
+    ) -> Result<(), Trouble> {
+        let shard = self.locate(destination).await?;
+        self.attach(shard).await?;
+        let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        self.note_effects(effects);
+        self.after.push_back(after);
+        self.put_query(index, frame);
+        Ok(())
+    }
+
+    fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>) {
+        let Some(index) = self.attached else { return };
+        self.note_effects(effects);
+        self.after.extend(afters);
+        self.put_query(index, frame);
+    }
+
+    fn put_query(&mut self, index: usize, frame: &[u8]) {
+        let held = &mut self.held[index];
+        held.unnamed = None;
+        held.lease.in_flight += 1;
+        self.relay.expect(Expect::Query { pass: true });
+        if held.lease.outgoing.is_empty() {
+            // An error shows again when the answer is read.
+            let _ = held.lease.send_now(frame);
+        } else {
+            held.lease.outgoing.extend_from_slice(frame);
+        }
+    }
+
+    /// The transaction has failed: whatever comes, its backend knows the answer; without one, it is ours to give.
+    async fn in_failed(&mut self, frame: &[u8], afters: Vec<After>) -> Result<(), Trouble> {
+        if self.attached.is_none() {
+            return Err(command::in_failed_transaction().into());
+        }
+        self.forward_query(frame, &Effects::default(), afters);
+        Ok(())
+    }
+
+    fn answer_query(&mut self, answer: &Answer) {
+        answer.write(false, &mut self.client.outgoing);
+        encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+    }
+}
+
+/// `SELECT set_config(name, value, false)` is a SET.
+fn set_by_function(text: &str, name: &str, value: &SetValue<'_>) -> After {
+    match command::after_set(text, name, value) {
+        After::Set { name, value: Some(crate::backend::Value::Sql(value)), text } => {
+            let value = Some(crate::backend::Value::Plain(value));
+            After::Set { name, value, text }
+        }
+        other => other,
+    }
+}
+
+/// What a command within a query of several statements will mean; an error for those that only the session itself can answer.
+fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
+    let text = statement.to_owned();
+    Ok(match command {
+        Command::Set { name, .. } | Command::Reset(name) | Command::Show(name)
+            if super::settings::is_own(name) || &**name == "vschema" =>
+        {
+            return Err(alone(&format!("setting {name}")));
+        }
+        Command::Explain { route: true, .. } => return Err(alone("EXPLAIN (ROUTE)")),
+        Command::Prepare { .. } | Command::Execute { .. } | Command::Deallocate(_) => {
+            return Err(alone("PREPARE, EXECUTE and DEALLOCATE"));
+        }
+        Command::PrepareTransaction | Command::CommitPrepared | Command::RollbackPrepared => {
+            return Err(alone("two-phase commit"));
+        }
+        Command::AlterVschema => return Err(alone("ALTER VSCHEMA")),
+        Command::Begin { .. } => After::Begin(text),
+        Command::Commit { chain } => After::Commit { chain: *chain },
+        Command::Rollback { chain } => After::Rollback { chain: *chain },
+        Command::Savepoint(name) => After::Savepoint { name: name.to_string(), text },
+        Command::Release(name) => After::Release { name: name.to_string(), text },
+        Command::RollbackTo(name) => After::RollbackTo { name: name.to_string(), text },
+        Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
+            After::Local { text }
+        }
+        Command::SetTransaction { .. } => return Err(alone("SET SESSION CHARACTERISTICS")),
+        Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
+        Command::Set { name, value, .. } => command::after_set(statement, name, value),
+        Command::Reset(name) => After::Reset { name: Some(name.to_string()), text },
+        Command::ResetAll => After::Reset { name: None, text },
+        // The server itself refuses it among others.
+        Command::Discard(sql::DiscardTarget::All) => After::DiscardAll,
+        Command::Unlisten(_) | Command::ClosePortal(_) | Command::Discard(_) => After::Recheck,
+        _ => After::Nothing,
+    })
+}
+
+fn alone(what: &str) -> PgError {
+    PgError::unsupported(format!("{what} cannot be sent together with other statements"))
+        .with_hint("Send it as a query of its own.")
+}

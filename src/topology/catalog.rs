@@ -1,0 +1,247 @@
+//! What one shard's catalog says, and one picture of all.
+//!
+//! Shards should have the same tables, but nothing forces them to. Where they differ, the picture takes the more cautious word: a key on
+//! any shard is a key, a sequence on any is a sequence. `goldseam check` compares the parts and names the differences.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::backend::{Backend, Rows};
+use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind};
+use crate::error::PgError;
+use crate::sqlstate::SqlState;
+use crate::topology::queries;
+use crate::types::ShardId;
+
+/// What one shard said of itself. The relations' `shards` are empty here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ShardCatalog {
+    /// Such as 150013.
+    pub server_version: u32,
+    /// 0: it cannot take part in a two-phase commit.
+    pub max_prepared_transactions: u32,
+    /// A standby: no writes here.
+    pub in_recovery: bool,
+    /// Every relation outside the system schemas, by schema and name.
+    pub relations: BTreeMap<(String, String), Facts>,
+    /// User functions by name; whether every overload is immutable.
+    pub functions: BTreeMap<String, bool>,
+    /// The names of all relations of `pg_catalog`.
+    pub system_relations: BTreeSet<String>,
+}
+
+/// A relation as one shard has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// What kind it is.
+    pub kind: RelationKind,
+    /// In the order of `attnum`.
+    pub columns: Vec<ColumnFacts>,
+    /// Positions in `columns`.
+    pub unique_keys: Vec<Vec<usize>>,
+    /// Triggers or rules of users exist.
+    pub has_triggers: bool,
+}
+
+/// A column as one shard has it: comparable, other than [`Column`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnFacts {
+    /// Its name.
+    pub name: String,
+    /// Domains are followed to their base type.
+    pub type_oid: u32,
+    /// As `format_type` prints it.
+    pub type_name: String,
+    /// NULL is refused.
+    pub not_null: bool,
+    /// What an INSERT puts where it names no value.
+    pub default: ColumnDefault,
+    /// Its collation calls different bytes equal.
+    pub nondeterministic: bool,
+}
+
+impl ShardCatalog {
+    /// Asks a server. All questions see one snapshot.
+    pub async fn read(backend: &mut Backend) -> Result<ShardCatalog, PgError> {
+        backend.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        let server = backend.query(queries::SERVER).await?;
+        let relations = backend.query(queries::RELATIONS).await?;
+        let columns = backend.query(queries::COLUMNS).await?;
+        let keys = backend.query(queries::UNIQUE_KEYS).await?;
+        let functions = backend.query(queries::FUNCTIONS).await?;
+        let system = backend.query(queries::SYSTEM_RELATIONS).await?;
+        backend.query("COMMIT").await?;
+        let shard = backend.shard_name.clone();
+        build(server, relations, columns, keys, functions, system).ok_or_else(|| {
+            PgError::new(
+                SqlState::INTERNAL_ERROR,
+                format!("the catalog of shard \"{shard}\" answers in an unknown form"),
+            )
+            .with_hint("Goldseam reads the catalogs of PostgreSQL 12 and later.")
+        })
+    }
+}
+
+fn build(
+    server: Rows,
+    relations: Rows,
+    columns: Rows,
+    keys: Rows,
+    functions: Rows,
+    system: Rows,
+) -> Option<ShardCatalog> {
+    let mut server = Row(server.into_iter().next()?.into_iter());
+    let mut catalog = ShardCatalog {
+        server_version: server.number()?,
+        max_prepared_transactions: server.number()?,
+        in_recovery: server.flag()?,
+        ..ShardCatalog::default()
+    };
+    // By oid until all facts are together; the attribute numbers beside the columns they number.
+    let mut found: HashMap<u32, (String, String, Facts, Vec<i32>)> = HashMap::with_capacity(relations.len());
+    for row in relations {
+        let mut row = Row(row.into_iter());
+        let (oid, schema, name, kind) = (row.number()?, row.text()?, row.text()?, row.text()?);
+        let kind = match kind.as_str() {
+            "v" => RelationKind::View,
+            "m" => RelationKind::MaterializedView,
+            "S" => RelationKind::Sequence,
+            _ => RelationKind::Table,
+        };
+        let facts = Facts { kind, columns: Vec::new(), unique_keys: Vec::new(), has_triggers: row.flag()? };
+        found.insert(oid, (schema, name, facts, Vec::new()));
+    }
+    for row in columns {
+        let mut row = Row(row.into_iter());
+        let (relation, number) = (row.number()?, row.number::<i32>()?);
+        let column = ColumnFacts {
+            name: row.text()?,
+            type_oid: row.number()?,
+            type_name: row.text()?,
+            not_null: row.flag()?,
+            default: match row.text()?.as_str() {
+                "g" => ColumnDefault::Generated,
+                "s" => ColumnDefault::Sequence,
+                "e" => ColumnDefault::Expression,
+                _ => ColumnDefault::None,
+            },
+            nondeterministic: row.flag()?,
+        };
+        if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
+            facts.columns.push(column);
+            numbers.push(number);
+        }
+    }
+    for row in keys {
+        let mut row = Row(row.into_iter());
+        let (relation, count, key) = (row.number()?, row.number::<usize>()?, row.text()?);
+        if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
+            let key = key.split_whitespace().take(count).filter_map(|number| number.parse::<i32>().ok());
+            let positions = key.filter_map(|number| numbers.iter().position(|&found| found == number));
+            facts.unique_keys.push(positions.collect());
+        }
+    }
+    catalog.relations = found.into_values().map(|(schema, name, facts, _)| ((schema, name), facts)).collect();
+    for row in functions {
+        let mut row = Row(row.into_iter());
+        catalog.functions.insert(row.text()?, row.flag()?);
+    }
+    for row in system {
+        catalog.system_relations.insert(Row(row.into_iter()).text()?);
+    }
+    Some(catalog)
+}
+
+/// A row's values from left to right.
+struct Row(std::vec::IntoIter<Option<String>>);
+
+impl Row {
+    fn text(&mut self) -> Option<String> {
+        self.0.next()?
+    }
+
+    fn number<N: std::str::FromStr>(&mut self) -> Option<N> {
+        self.text()?.parse().ok()
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        Some(self.text()? == "t")
+    }
+}
+
+/// One picture of what all shards said; those that never answered are not in it.
+pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
+    let mut catalog = Catalog { version, ..Catalog::default() };
+    let mut relations: BTreeMap<&(String, String), Relation> = BTreeMap::new();
+    for (index, part) in shards.iter().enumerate() {
+        let Some(part) = part else { continue };
+        for (name, facts) in &part.relations {
+            relations
+                .entry(name)
+                .and_modify(|known| join(known, facts))
+                .or_insert_with(|| relation(name, facts))
+                .shards
+                .push(ShardId(index as u16));
+        }
+        for (name, &immutable) in &part.functions {
+            let known = catalog.functions.entry(name.clone()).or_insert(Function { immutable });
+            known.immutable &= immutable;
+        }
+        catalog.system_relations.extend(part.system_relations.iter().cloned());
+    }
+    catalog.relations = relations.into_iter().map(|(name, relation)| (name.clone(), Arc::new(relation))).collect();
+    catalog
+}
+
+fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
+    let column = |column: &ColumnFacts| Column {
+        name: column.name.clone(),
+        type_oid: column.type_oid,
+        type_name: column.type_name.clone(),
+        not_null: column.not_null,
+        default: column.default,
+        nondeterministic: column.nondeterministic,
+    };
+    Relation {
+        schema: schema.clone(),
+        name: name.clone(),
+        kind: facts.kind,
+        shards: Vec::new(),
+        columns: facts.columns.iter().map(column).collect(),
+        unique_keys: facts.unique_keys.clone(),
+        has_triggers: facts.has_triggers,
+    }
+}
+
+/// Adds another shard's word on the same relation, columns matched by name.
+fn join(known: &mut Relation, facts: &Facts) {
+    known.has_triggers |= facts.has_triggers;
+    for column in &facts.columns {
+        if let Some(index) = known.column(&column.name) {
+            let known = &mut known.columns[index];
+            known.not_null &= column.not_null;
+            known.nondeterministic |= column.nondeterministic;
+            if caution(column.default) > caution(known.default) {
+                known.default = column.default;
+            }
+        }
+    }
+    for key in &facts.unique_keys {
+        let mut positions: Vec<usize> =
+            key.iter().filter_map(|&index| known.column(&facts.columns.get(index)?.name)).collect();
+        positions.dedup();
+        if !known.unique_keys.contains(&positions) {
+            known.unique_keys.push(positions);
+        }
+    }
+}
+
+/// Which of two defaults rules more statements out.
+fn caution(default: ColumnDefault) -> u8 {
+    match default {
+        ColumnDefault::None => 0,
+        ColumnDefault::Expression => 1,
+        ColumnDefault::Generated => 2,
+        ColumnDefault::Sequence => 3,
+    }
+}

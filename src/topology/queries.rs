@@ -1,0 +1,76 @@
+//! The questions to PostgreSQL's system catalogs. They hold for PostgreSQL 12 and later.
+//!
+//! Temporary and system schemas are left out, Goldseam's own (directories) too. Object identifiers differ between shards, so that only names
+//! leave these queries; an attribute number is turned into a position by whoever reads them.
+
+/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others.
+/// Internal triggers are those of foreign keys, which stay within the shard.
+pub(super) const RELATIONS: &str = "\
+SELECT c.oid, n.nspname, c.relname, c.relkind,
+       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+       OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid))
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
+ORDER BY c.oid";
+
+/// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,
+/// `s` sequence or identity, `g` generated), whether the collation is nondeterministic.
+/// A default counts as a sequence's if it depends on one or names nextval: `nextval('s'::text)` leaves no dependency.
+pub(super) const COLUMNS: &str = "\
+WITH RECURSIVE base (oid, basetype, typnotnull, hasdefault) AS (
+    SELECT oid, oid, false, false FROM pg_catalog.pg_type WHERE typtype <> 'd'
+    UNION ALL
+    SELECT t.oid, b.basetype, t.typnotnull OR b.typnotnull, t.typdefault IS NOT NULL OR b.hasdefault
+    FROM pg_catalog.pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd'
+)
+SELECT a.attrelid, a.attnum, a.attname, b.basetype, pg_catalog.format_type(a.atttypid, a.atttypmod),
+       a.attnotnull OR b.typnotnull,
+       CASE WHEN a.attgenerated <> '' THEN 'g'
+            WHEN a.attidentity <> '' THEN 's'
+            WHEN d.oid IS NULL THEN CASE WHEN b.hasdefault THEN 'e' ELSE 'n' END
+            WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~* 'nextval' OR EXISTS (
+                SELECT FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+                WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
+                  AND p.refclassid = 'pg_catalog.pg_class'::regclass) THEN 's'
+            ELSE 'e' END,
+       COALESCE(NOT l.collisdeterministic, false)
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN base b ON b.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
+ORDER BY a.attrelid, a.attnum";
+
+/// Unique and exclusion indexes, those of constraints among them: relation's oid, number of key columns, attribute numbers (0 for an expression;
+/// columns that are only INCLUDEd come last and are no key).
+pub(super) const UNIQUE_KEYS: &str = "\
+SELECT i.indrelid, i.indnkeyatts, i.indkey::text
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE (i.indisunique OR i.indisexclusion) AND c.relkind IN ('r', 'p', 'm')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
+ORDER BY i.indrelid, i.indexrelid";
+
+/// Functions, procedures and aggregates of users: name, whether every overload is immutable.
+pub(super) const FUNCTIONS: &str = "\
+SELECT p.proname, pg_catalog.bool_and(p.provolatile = 'i')
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(temp|toast_temp)_'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+GROUP BY p.proname";
+
+/// The relations of `pg_catalog`.
+pub(super) const SYSTEM_RELATIONS: &str = "\
+SELECT relname FROM pg_catalog.pg_class
+WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f')";
+
+/// Facts of the server: number of its version, `max_prepared_transactions`, whether it is a standby.
+pub(super) const SERVER: &str = "\
+SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('max_prepared_transactions'),
+       pg_catalog.pg_is_in_recovery()";
