@@ -52,7 +52,7 @@ pub trait Vindex: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// Builds a vindex from the operator's options.
+/// Builds a vindex from its options for the shards of its keyspace.
 pub type Build = fn(toml::de::ValueDeserializer<'_>, &Shards<'_>) -> Result<Box<dyn Vindex>, SpecError>;
 
 /// A kind of vindex: what `type = "..."` may say in a vschema file.
