@@ -103,6 +103,8 @@ pub struct Session {
     leaving: bool,
     /// What pins the attached backend may be gone.
     recheck: bool,
+    /// All that waits to be sent are answers of ours: they go out together with the backend's, which is on its way.
+    own_only: bool,
 }
 
 /// A backend that is this session's for now.
@@ -211,6 +213,7 @@ impl Session {
             turn: 0,
             leaving: false,
             recheck: false,
+            own_only: false,
             shared,
         }
     }

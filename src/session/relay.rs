@@ -399,9 +399,12 @@ pub fn pass_unasked(incoming: &mut BytesMut, outgoing: &mut BytesMut) -> bool {
     true
 }
 
-/// Moves the first `n` bytes; where the whole buffer moves into an empty one, without a copy.
+/// Below this, copying is cheaper than buffers that change hands and have to be allocated anew.
+const WORTH_SWAPPING: usize = 4 << 10;
+
+/// Moves the first `n` bytes; where a large buffer moves as a whole into an empty one, without a copy.
 fn move_bytes(from: &mut BytesMut, to: &mut BytesMut, n: usize) {
-    if to.is_empty() && n == from.len() {
+    if to.is_empty() && n == from.len() && n >= WORTH_SWAPPING {
         std::mem::swap(from, to);
     } else {
         to.extend_from_slice(&from[..n]);
