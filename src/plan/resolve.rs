@@ -79,7 +79,9 @@ impl Route {
                         "{table} leads to shard {}, which has no copy of that keyspace's reference tables.",
                         vschema.shard_name(shard)
                     ))
-                    .with_hint("Make the table a reference table of both keyspaces, or query them one after the other."));
+                    .with_hint(
+                        "Make the table a reference table of both keyspaces, or query them one after the other.",
+                    ));
                 }
             }
             return Ok(Target::Shard(shard));
@@ -134,9 +136,9 @@ impl Requirement {
         found: &mut Found<'r>,
     ) -> Result<(), PgError> {
         match self.columns.as_slice() {
-            [column] => column.each(self, values, context, &mut |key| {
-                self.one(std::slice::from_ref(&key), vschema, found)
-            }),
+            [column] => {
+                column.each(self, values, context, &mut |key| self.one(std::slice::from_ref(&key), vschema, found))
+            }
             columns => self.combinations(columns, values, vschema, context, found),
         }
     }
@@ -355,5 +357,34 @@ fn negated(raw: Raw<'_>) -> Result<Raw<'_>, &'static str> {
             Ok(Raw::Text { text: Cow::Owned(text), oid })
         }
         _ => Err("its sign is changed by the statement"),
+    }
+}
+
+impl Requirement {
+    /// Up to ten keys of this execution and their shards, for EXPLAIN; what cannot be read is left out.
+    pub fn keys(
+        &self,
+        values: &dyn Values,
+        vschema: &Vschema,
+        context: &DecodeContext,
+    ) -> Vec<(Vec<Key<'static>>, Option<ShardId>)> {
+        const SHOWN: usize = 10;
+        let mut keys = Vec::new();
+        let [column] = self.columns.as_slice() else { return keys };
+        let vindex = vschema.vindex(self.vindex);
+        // An error ends the list; EXPLAIN's first line has already said it.
+        let _ = column.each(self, values, context, &mut |key| {
+            if keys.len() < SHOWN {
+                let shard = match vindex.vindex.place(std::slice::from_ref(&key)) {
+                    Placement::Shard(shard) => Some(shard),
+                    Placement::Nowhere => None,
+                    // The route's own line has said it.
+                    Placement::Directory => return Ok(()),
+                };
+                keys.push((vec![key.into_owned()], shard));
+            }
+            Ok(())
+        });
+        keys
     }
 }

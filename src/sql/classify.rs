@@ -28,7 +28,11 @@ pub fn classify(text: &str) -> Command<'_> {
         .iter()
         .any(|query| word.eq_ignore_ascii_case(query))
     {
-        return if word.eq_ignore_ascii_case("select") { reader.set_config().unwrap_or(Command::Query) } else { Command::Query };
+        return if word.eq_ignore_ascii_case("select") {
+            reader.set_config().unwrap_or(Command::Query)
+        } else {
+            Command::Query
+        };
     }
     let mut lower = [0u8; 16];
     let Some(lower) = lower.get_mut(..word.len()) else { return Command::Other };
@@ -248,8 +252,8 @@ impl<'a> Reader<'a> {
             b"copy" => self.copy()?,
             b"explain" => self.explain()?,
             b"alter" if self.peek().is_some_and(|token| token.is(self.text, "vschema")) => Command::AlterVschema,
-            b"create" | b"alter" | b"drop" | b"truncate" | b"comment" | b"grant" | b"revoke" | b"reindex" | b"cluster"
-            | b"refresh" | b"reassign" | b"security" | b"import" => Command::Ddl,
+            b"create" | b"alter" | b"drop" | b"truncate" | b"comment" | b"grant" | b"revoke" | b"reindex"
+            | b"cluster" | b"refresh" | b"reassign" | b"security" | b"import" => Command::Ddl,
             b"lock" => Command::Lock,
             b"call" => Command::Call,
             b"do" => Command::Do,

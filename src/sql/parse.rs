@@ -123,8 +123,8 @@ fn is_set_operator(text: &str, token: Token) -> bool {
 
 fn is_word_operator(text: &str, token: Token) -> bool {
     const WORDS: [&str; 16] = [
-        "and", "or", "not", "is", "in", "like", "ilike", "between", "similar", "collate", "case", "when", "at", "isnull",
-        "notnull", "operator",
+        "and", "or", "not", "is", "in", "like", "ilike", "between", "similar", "collate", "case", "when", "at",
+        "isnull", "notnull", "operator",
     ];
     WORDS.iter().any(|word| token.is(text, word))
 }
@@ -231,10 +231,7 @@ fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Parsed)
             Some(1)
         }
         8 if word(at, "variadic") && (after(TokenKind::LeftParen) || after(TokenKind::Comma)) => Some(1),
-        10 if word(at, "overriding")
-            && (word(at + 1, "system") || word(at + 1, "user"))
-            && word(at + 2, "value") =>
-        {
+        10 if word(at, "overriding") && (word(at + 1, "system") || word(at + 1, "user")) && word(at + 2, "value") => {
             Some(3)
         }
         _ => None,
