@@ -1,11 +1,118 @@
 //! How a plan looks to people: `EXPLAIN (ROUTE)`.
+//!
+//! ```text
+//! Route to shard s2
+//!   -> table orders: customer_id = $1 by customer_hash
+//!        customer_id = 42: bucket 17 of 1024, shard s2
+//!   -> table countries: a copy on every shard
+//! ```
 
-use super::{Plan, Values};
+use super::{KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
 use crate::types::key::DecodeContext;
+use crate::types::{Raw, ShardId};
 use crate::vschema::Vschema;
 
 /// The plan as a tree, with the reason of each shard.
 pub fn explain(plan: &Plan, values: &dyn Values, vschema: &Vschema, context: &DecodeContext) -> Vec<String> {
-    let _ = (plan, values, vschema, context);
-    Vec::new()
+    let mut lines = Vec::new();
+    let route = match &plan.verdict {
+        Verdict::Refuse(error) => {
+            lines.push(format!("Refused: {}", error.message));
+            lines.extend(error.detail.iter().map(|detail| format!("  Detail: {detail}")));
+            lines.extend(error.hint.iter().map(|hint| format!("  Hint: {hint}")));
+            return lines;
+        }
+        Verdict::Route(route) => route,
+    };
+    lines.push(match route.resolve(values, vschema, context) {
+        Ok(target) => format!("Route to {}", destination(&target, vschema)),
+        // Without values, as for a statement that is only prepared, the template is all there is to show.
+        Err(error) => format!("Route open: {}", error.message),
+    });
+    lines.extend(route.reasons.iter().map(|reason| format!("  -> {reason}")));
+    lines.extend(traces(route, values, vschema, context));
+    let effects = &plan.effects;
+    let mut words = Vec::new();
+    if effects.writes {
+        words.push("writes or locks".to_string());
+    }
+    if effects.ddl {
+        words.push("changes the catalog".to_string());
+    }
+    if let Some(pin) = effects.pin {
+        words.push(format!("pins the session ({pin:?})"));
+    }
+    if !words.is_empty() {
+        lines.push(format!("  Effects: {}", words.join(", ")));
+    }
+    lines
+}
+
+/// How each single key led to its shard.
+fn traces(route: &Route, values: &dyn Values, vschema: &Vschema, context: &DecodeContext) -> Vec<String> {
+    let mut lines = Vec::new();
+    for requirement in &route.keyed {
+        for (key, shard) in requirement.keys(values, vschema, context) {
+            let vindex = vschema.vindex(requirement.vindex);
+            let names: Vec<&str> = requirement.columns.iter().map(|column| column.name.as_str()).collect();
+            let texts: Vec<String> = key.iter().map(|key| key.to_text()).collect();
+            let trace = vindex.vindex.trace(&key);
+            let comma = if trace.is_empty() { "" } else { ", " };
+            lines.push(format!(
+                "       {} = {}: {trace}{comma}{}",
+                names.join(", "),
+                texts.join(", "),
+                shard.map_or("no shard".to_string(), |shard| format!("shard {}", vschema.shard_name(shard)))
+            ));
+        }
+    }
+    lines
+}
+
+fn destination(target: &Target<'_>, vschema: &Vschema) -> String {
+    let names =
+        |shards: &[ShardId]| shards.iter().map(|shard| vschema.shard_name(*shard)).collect::<Vec<_>>().join(", ");
+    match target {
+        Target::Shard(shard) => format!("shard {}", vschema.shard_name(*shard)),
+        Target::Any(None) => "any shard".into(),
+        Target::Any(Some(shards)) => format!("any shard of {}", names(shards)),
+        Target::Home => format!("the home shard {}", vschema.shard_name(vschema.home())),
+        Target::Attached => "where the session is, else the home shard".into(),
+        Target::Directory { vindex, key, insert, .. } => format!(
+            "the shard that directory {} has for {}{}",
+            vschema.vindex(*vindex).name,
+            key.to_text(),
+            if *insert { ", or gives it" } else { "" }
+        ),
+    }
+}
+
+/// A key column and what restricts it, as a template: `customer_id = $1`.
+pub fn key_column(column: &KeyColumn) -> String {
+    const SHOWN: usize = 5;
+    match &column.values {
+        KeySet::Values(values) => match values.as_slice() {
+            [one] => format!("{} = {}", column.name, source(one)),
+            many => {
+                let mut shown: Vec<String> = many.iter().take(SHOWN).map(source).collect();
+                if many.len() > SHOWN {
+                    shown.push(format!("... {} in all", many.len()));
+                }
+                format!("{} in ({})", column.name, shown.join(", "))
+            }
+        },
+        KeySet::Array(array) => format!("{} = any({})", column.name, source(array)),
+    }
+}
+
+fn source(source: &KeySource) -> String {
+    let sign = if source.negate { "-" } else { "" };
+    let value = match &source.origin {
+        Origin::Literal(index) => format!("literal {}", index + 1),
+        Origin::Parameter(index) => format!("${}", u32::from(*index) + 1),
+        Origin::Constant(Raw::Null) => "NULL".into(),
+        Origin::Constant(_) => "a constant".into(),
+    };
+    let cast = if source.cast.is_some() { " (cast)" } else { "" };
+    format!("{sign}{value}{cast}")
 }

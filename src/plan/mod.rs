@@ -55,7 +55,7 @@ pub enum Fallback {
 }
 
 /// One sharded table and what fixes its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Requirement {
     /// As the statement calls it, for messages.
     pub table: String,
@@ -68,7 +68,7 @@ pub struct Requirement {
 }
 
 /// A key column and the values that restrict it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeyColumn {
     pub name: String,
     pub key_type: KeyType,
@@ -76,7 +76,7 @@ pub struct KeyColumn {
 }
 
 /// The values a key column is restricted to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum KeySet {
     /// `= x`, `IN (x, y)`, one entry per row of an INSERT.
     Values(Vec<KeySource>),
@@ -85,7 +85,7 @@ pub enum KeySet {
 }
 
 /// Where a key's value comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeySource {
     pub origin: Origin,
     /// `-x`.
@@ -95,7 +95,7 @@ pub struct KeySource {
 }
 
 /// A place in the statement or a constant of the planner's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Origin {
     /// The n-th lifted literal, counted from 0 in the order of the text.
     Literal(u16),

@@ -1,10 +1,73 @@
-//! The planner.
+//! The planner: from one statement's text to a plan. Pure: no clock, no I/O, and the same answer for the same question.
+//!
+//! # What it promises
+//!
+//! A statement gets a route only if one shard can give the answer that a single PostgreSQL with all rows would give. Everything
+//! else is refused, with the construct by its name, the reason and a way out. Of two readings the planner takes the one that
+//! refuses; a syntax node that no rule names is refused; a name that is not surely a certain column is no column. Routing too little
+//! costs an error message, routing too much costs a wrong answer.
+//!
+//! # The rules
+//!
+//! 1. **Tables.** Each name in FROM, INTO, UPDATE, DELETE and USING is looked up as PostgreSQL would: CTE, temporary, system,
+//!    search path ([`scope`]). A table is *sharded*, a *reference* (a copy on every shard), on a *single* shard, of the system, or
+//!    unknown. Views are refused, because they hide what they read. A table that no keyspace has is an error that names the lines to add.
+//! 2. **Every use of a sharded table must be fixed.** One use is one instance; the same table twice must be fixed twice. It is fixed if
+//!    each of its shard key columns is restricted to known values: literals, parameters, casts of these to a type whose conversion
+//!    is known ([`source`]). `5.4::int`, `'x'::char(1)` and whatever is computed are not.
+//! 3. **What restricts.** A term of the top-level AND of WHERE: `k = v`, `k IN (...)`, `k = ANY(array)`, `(k, x) IN (...)`,
+//!    `k = 1 OR k = 2`. Not a term under OR with something else, under NOT, in HAVING, in the select list, in an expression
+//!    (`k + 1 = 5`), or in a sub-query about the outer query's column.
+//! 4. **What carries.** Equality of two columns of one key type is a pair of edges along which values flow ([`facts`]). In the ON of an
+//!    inner join and in WHERE it goes both ways; in the ON of an outer join only into the side that may be missing, because the other
+//!    side's rows stay in any case; in a FULL JOIN not at all; from an outer block into a sub-query, never out of it. USING and
+//!    NATURAL are equalities; the merged column is the column of the side that is always there. What a sub-query in FROM or a CTE puts
+//!    out carries values outwards; a condition outside does not restrict what is inside, because LIMIT, windows and aggregates may
+//!    stand between. `k IN (SELECT k2 ...)` carries from the sub-query.
+//! 5. **All must meet.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve)); all of them, and the
+//!    shards of unsharded tables, must be one.
+//! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
+//!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
+//!    are not written to or locked yet. Triggers and rules may reach other shards, so tables that have them are not written to
+//!    unless the vschema says that they stay on theirs.
+//! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless the vschema declares it. Functions
+//!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together
+//!    with rows of other shards. Sequences must be on one shard.
+//! 8. **No table at all** goes anywhere.
+//! 9. **`goldseam.shard`** is the operator's word: no analysis.
+//!
+//! A plan never depends on a literal's value, because plans are shared by all texts that differ in literals only. (The exception, names of
+//! sequences, the normaliser keeps in the key.)
+//!
+//! # Where the ideas live
+//!
+//! [`walk`] goes through query blocks and joins, [`expr`] through conditions and expressions, [`write`] through INSERT, UPDATE and
+//! DELETE; [`facts`] solves who has which values; [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
+//! What is deliberately absent: merging results of several shards, which later layers will add where this one refuses.
+
+mod expr;
+mod facts;
+mod functions;
+mod refuse;
+mod scope;
+mod source;
+#[cfg(test)]
+mod tests;
+mod utility;
+mod walk;
+mod write;
+
+use sqlparser::ast::Statement;
 
 use crate::catalog::Catalog;
-use crate::plan::{Effects, Plan, Route, Verdict};
-use crate::sql::Limits;
-use crate::types::ShardId;
-use crate::vschema::Vschema;
+use crate::error::PgError;
+use crate::plan::{Fallback, KeyColumn, KeySet, KeySource, Pin, Plan, Requirement, Route, Verdict};
+use crate::sql::normalize::literal_kind;
+use crate::sql::{self, Limits, Token, TokenKind, parse};
+use crate::types::{KeyType, KeyspaceId, ShardId};
+use crate::vschema::{Table, TablePlacement, Vschema};
+use facts::{Facts, Node};
+use scope::{Instance, Scope};
 
 /// All that a plan depends on besides the text.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +86,346 @@ pub struct Context<'a> {
 
 /// Plans one statement. Never panics.
 pub fn plan(text: &str, context: &Context<'_>) -> Plan {
-    let _ = (text, context);
-    Plan { verdict: Verdict::Route(Route::default()), effects: Effects::default() }
+    let tokens = match sql::lex(text, &context.limits) {
+        Ok(mut tokens) => {
+            while tokens.last().is_some_and(|token| token.kind == TokenKind::Semicolon) {
+                tokens.pop();
+            }
+            tokens
+        }
+        Err(error) => return refused(error),
+    };
+    let command = sql::classify(text);
+    let only = context.vschema.shards.len() == 1;
+    if let Some(shard) = context.forced.or(only.then_some(ShardId(0))) {
+        let why = if only { "there is one shard" } else { "goldseam.shard names it" };
+        let reasons = vec![format!("{}: {why}", context.vschema.shard_name(shard))];
+        return Plan {
+            verdict: Verdict::Route(Route { fixed: Some(shard), reasons, ..Route::default() }),
+            effects: utility::quick_effects(text, &tokens, &command),
+        };
+    }
+    if let Some(name) = tokens.iter().find(|token| token.kind == TokenKind::UnicodeName) {
+        let position = sql::lexer::position(text, name.start as usize);
+        return refused(refuse::construct("names with Unicode escapes (U&\"...\")").at(position));
+    }
+    let measure = match parse::measure(text, &tokens, &context.limits) {
+        Ok(measure) => measure,
+        Err(error) => return refused(error),
+    };
+    parse::with_deep_stack(measure, || utility::plan_command(context, text, &tokens, &command)).unwrap_or_else(refused)
+}
+
+fn refused(error: PgError) -> Plan {
+    Plan { verdict: Verdict::Refuse(Box::new(error)), effects: crate::plan::Effects::default() }
+}
+
+/// Whether a shard has no part of any table that is spread: then whatever is read there is all there is.
+fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
+    !context.vschema.keyspaces.iter().any(|keyspace| keyspace.shards.len() > 1 && keyspace.shards.contains(&shard))
+}
+
+/// Plans the query that these tokens of the text are.
+fn plan_query(context: &Context<'_>, text: &str, tokens: &[Token]) -> Plan {
+    let command = sql::Command::Query;
+    let effects = || utility::quick_effects(text, tokens, &command);
+    let statement = match parse::parse(text, tokens) {
+        Ok(statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))) => {
+            statement
+        }
+        Ok(Statement::Merge(_)) => return utility::by_names(context, text, tokens, effects(), "MERGE"),
+        Ok(_) => return utility::by_names(context, text, tokens, effects(), "this statement"),
+        Err(words) => {
+            let mut plan = utility::by_names(context, text, tokens, effects(), "a construct of this statement");
+            if let Verdict::Refuse(error) = &mut plan.verdict {
+                let detail = error.detail.take().unwrap_or_default();
+                error.detail = Some(format!("{detail} Goldseam's grammar says: {words}."));
+            }
+            return plan;
+        }
+    };
+    let mut planner = Planner::new(context, text, tokens);
+    let walked = match &statement {
+        Statement::Query(query) => planner.query(query).map(drop),
+        Statement::Insert(insert) => planner.insert(insert),
+        Statement::Update(update) => planner.update(update),
+        Statement::Delete(delete) => planner.delete(delete),
+        _ => Err(refuse::construct("this statement")),
+    };
+    let effects = planner.effects();
+    match walked.and_then(|()| planner.route()) {
+        Ok(route) => Plan { verdict: Verdict::Route(route), effects },
+        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects },
+    }
+}
+
+/// One column that a query puts out.
+#[derive(Debug, Clone, Default)]
+struct Output {
+    /// `None` if PostgreSQL makes one up.
+    name: Option<String>,
+    /// The column it is, if it is one.
+    node: Option<Node>,
+    key_type: Option<KeyType>,
+    /// The value it is, if it is one.
+    source: Option<KeySource>,
+}
+
+/// What a query puts out.
+#[derive(Debug, Clone, Default)]
+struct Outputs {
+    columns: Vec<Output>,
+    /// These are all columns, in their order.
+    complete: bool,
+}
+
+impl Outputs {
+    fn unknown() -> Outputs {
+        Outputs { columns: Vec::new(), complete: false }
+    }
+
+    fn without_facts(mut self) -> Outputs {
+        for column in &mut self.columns {
+            *column = Output { name: column.name.take(), ..Output::default() };
+        }
+        self
+    }
+
+    fn rename(&mut self, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        if !self.complete {
+            // The n-th name may be about a column that is not known.
+            *self = Outputs::unknown();
+            return;
+        }
+        for (column, name) in self.columns.iter_mut().zip(names) {
+            column.name = Some(name.clone());
+        }
+    }
+}
+
+/// A query in WITH.
+#[derive(Debug, Clone)]
+struct Cte {
+    name: String,
+    outputs: Outputs,
+}
+
+/// One use of a table that is spread.
+#[derive(Debug)]
+struct Use {
+    instance: usize,
+    /// As the statement calls it.
+    name: String,
+    reference: bool,
+    table: std::sync::Arc<Table>,
+    /// The shard key: each column's own name, and as this use calls it.
+    columns: Vec<(String, String)>,
+    insert: bool,
+}
+
+/// The state of one statement's walk.
+struct Planner<'c> {
+    context: Context<'c>,
+    /// The first byte of each literal, as the normaliser counts them.
+    literals: Vec<u32>,
+    instances: Vec<Instance>,
+    /// From the outermost block to the innermost.
+    scopes: Vec<Scope>,
+    ctes: Vec<Cte>,
+    facts: Facts,
+    uses: Vec<Use>,
+    /// Equalities of USING and NATURAL that wait for their join's turn.
+    using: Vec<(usize, usize, String)>,
+    fixed: Option<(ShardId, String)>,
+    keyspaces: Vec<KeyspaceId>,
+    reasons: Vec<String>,
+    /// A comparison with a shard key that does not count, for the refusal's words.
+    near: Option<String>,
+    /// A function that only the home shard may run.
+    need_home: Option<String>,
+    /// A function that should run at home if nothing else says where.
+    home_unless_placed: bool,
+    /// A function that may read any table.
+    reader: Option<String>,
+    attached: bool,
+    writes: bool,
+    floating: bool,
+    pin: Option<Pin>,
+    /// An INSERT of several key columns from a query: which values belong together is not known.
+    selected_insert: bool,
+}
+
+impl<'c> Planner<'c> {
+    fn new(context: &Context<'c>, text: &str, _tokens: &[Token]) -> Planner<'c> {
+        // All literals of the text count, also those before an inner query.
+        let literals = sql::lex(text, &context.limits)
+            .unwrap_or_default()
+            .iter()
+            .filter(|token| literal_kind(token.kind, token.text(text).as_bytes()).is_some())
+            .map(|token| token.start)
+            .collect();
+        Planner {
+            context: *context,
+            literals,
+            instances: Vec::new(),
+            scopes: Vec::new(),
+            ctes: Vec::new(),
+            facts: Facts::default(),
+            uses: Vec::new(),
+            using: Vec::new(),
+            fixed: None,
+            keyspaces: Vec::new(),
+            reasons: Vec::new(),
+            near: None,
+            need_home: None,
+            home_unless_placed: false,
+            reader: None,
+            attached: false,
+            writes: false,
+            floating: true,
+            pin: None,
+            selected_insert: false,
+        }
+    }
+
+    /// A part of the statement is on one shard whatever the values.
+    fn fix(&mut self, shard: ShardId, what: &str) -> Result<(), PgError> {
+        let name = self.context.vschema.shard_name(shard);
+        match &self.fixed {
+            Some((other, first)) if *other != shard => {
+                Err(PgError::unsupported(format!("{first} and {what} are on different shards"))
+                    .with_detail(format!(
+                        "{first} is on shard {}, {what} on shard {name}.",
+                        self.context.vschema.shard_name(*other)
+                    ))
+                    .with_hint("Query them one after the other, or place them on the same shard."))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.reasons.push(format!("{what}: unsharded, on {name}"));
+                self.fixed = Some((shard, what.to_string()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The route that the walk has found, or why there is none.
+    fn route(&mut self) -> Result<Route, PgError> {
+        let mut keyed: Vec<Requirement> = Vec::new();
+        for used in self.uses.iter().filter(|used| !used.reference) {
+            let requirement = self.requirement(used)?;
+            self.reasons.push(reason(self.context.vschema, used, &requirement));
+            let same = |known: &Requirement| {
+                known.vindex == requirement.vindex
+                    && known.keyspace == requirement.keyspace
+                    && known.insert == requirement.insert
+                    && known.columns.len() == requirement.columns.len()
+                    && known
+                        .columns
+                        .iter()
+                        .zip(&requirement.columns)
+                        .all(|(one, other)| one.key_type == other.key_type && one.values == other.values)
+            };
+            // Co-located tables with one key need one look-up.
+            if !keyed.iter().any(same) {
+                keyed.push(requirement);
+            }
+        }
+        let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
+        let spread = !keyed.is_empty() || !self.keyspaces.is_empty();
+        if let Some(name) = &self.reader {
+            // On a shard that has no part of a spread table, all it can read is all there is.
+            if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {
+                return Err(refuse::function(name));
+            }
+        }
+        if let Some(name) = &self.need_home
+            && (spread || fixed.is_some_and(|shard| shard != self.context.vschema.home()))
+        {
+            return Err(PgError::unsupported(format!("function \"{name}\" together with tables"))
+                .with_detail("Its effect must be the same for all sessions, so it runs on the home shard only.")
+                .with_hint("Call it in a statement of its own."));
+        }
+        let fallback = if self.need_home.is_some() || self.home_unless_placed {
+            Fallback::Home
+        } else if self.attached {
+            Fallback::Attached
+        } else {
+            Fallback::Any
+        };
+        if self.reasons.is_empty() {
+            self.reasons.push(
+                match fallback {
+                    Fallback::Any => "no table: the same answer on every shard",
+                    Fallback::Home => "a function that runs on the home shard",
+                    Fallback::Attached => "a table that no shard is known to have, or state of the session",
+                }
+                .into(),
+            );
+        }
+        // A temporary table, or a session's own state, is on the session's connection, wherever that is; it says so itself.
+        Ok(Route {
+            keyspaces: std::mem::take(&mut self.keyspaces),
+            fixed,
+            keyed,
+            fallback,
+            reasons: std::mem::take(&mut self.reasons),
+        })
+    }
+
+    fn requirement(&self, used: &Use) -> Result<Requirement, PgError> {
+        let TablePlacement::Sharded { vindex, .. } = used.table.placement else {
+            return Err(refuse::construct("this table"));
+        };
+        let mut columns = Vec::with_capacity(used.columns.len());
+        for (name, called) in &used.columns {
+            let known = self
+                .instances
+                .get(used.instance)
+                .and_then(|instance| instance.columns.iter().find(|column| column.name == *called));
+            let Some(key_type) = known.and_then(|column| column.key_type) else {
+                return Err(PgError::unsupported(format!(
+                    "column \"{name}\" of table \"{}\" cannot be a shard key",
+                    used.table.name
+                ))
+                .with_detail("Its type, scale or collation makes values equal that are written differently.")
+                .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
+            };
+            let values = self.facts.node_of(used.instance, called).and_then(|node| self.facts.solve(node));
+            let Some(values) = values.cloned() else {
+                let vschema = self.context.vschema;
+                return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
+            };
+            if used.insert && self.selected_insert && weight_of(&values) != Some(1) {
+                return Err(refuse::construct(
+                    "INSERT of a query with several values for a shard key of several columns",
+                ));
+            }
+            columns.push(KeyColumn { name: name.clone(), key_type, values });
+        }
+        Ok(Requirement {
+            table: used.table.name.clone(),
+            keyspace: used.table.keyspace,
+            vindex,
+            columns,
+            insert: used.insert,
+        })
+    }
+}
+
+fn weight_of(values: &KeySet) -> Option<usize> {
+    match values {
+        KeySet::Values(values) => Some(values.len()),
+        KeySet::Array(_) => None,
+    }
+}
+
+fn reason(vschema: &Vschema, used: &Use, requirement: &Requirement) -> String {
+    let columns: Vec<String> = requirement.columns.iter().map(crate::plan::explain::key_column).collect();
+    let name =
+        if used.name == used.table.name { used.name.clone() } else { format!("{} {}", used.table.name, used.name) };
+    format!("table {name}: {} by {}", columns.join(" and "), vschema.vindex(requirement.vindex).name)
 }

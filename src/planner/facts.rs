@@ -1,0 +1,91 @@
+//! What is known of columns: which values restrict them, and which columns are equal.
+//!
+//! A *node* is a column of one use of one table. A node may have values: every row of that use which can matter to the result has
+//! one of them there. An *edge* from `a` to `b` says that every row of `b`'s use that can matter has in `b` a value that a
+//! mattering row has in `a`; so values flow along edges. An equality of an inner join is an edge each way, one of an outer join
+//! leads to the side that may be missing only, and one in a sub-query leads inwards only.
+
+use std::collections::HashMap;
+
+use crate::plan::KeySet;
+use crate::types::KeyType;
+
+/// A column of a use of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Node(usize);
+
+/// All that is known of one statement's columns.
+#[derive(Debug, Default)]
+pub struct Facts {
+    ids: HashMap<(usize, String), Node>,
+    values: Vec<Vec<KeySet>>,
+    /// For each node, where values come from.
+    sources: Vec<Vec<Node>>,
+}
+
+impl Facts {
+    /// The node of a column, made when first asked for.
+    pub fn node(&mut self, instance: usize, column: &str) -> Node {
+        if let Some(node) = self.ids.get(&(instance, column.to_string())) {
+            return *node;
+        }
+        let node = Node(self.values.len());
+        self.ids.insert((instance, column.to_string()), node);
+        self.values.push(Vec::new());
+        self.sources.push(Vec::new());
+        node
+    }
+
+    /// The node of a column, if it was ever asked for.
+    pub fn node_of(&self, instance: usize, column: &str) -> Option<Node> {
+        self.ids.get(&(instance, column.to_string())).copied()
+    }
+
+    /// Every row that matters has one of these values.
+    pub fn restrict(&mut self, node: Node, values: KeySet) {
+        if let Some(known) = self.values.get_mut(node.0) {
+            known.push(values);
+        }
+    }
+
+    /// Values flow from one node to another.
+    pub fn flow(&mut self, from: Node, to: Node) {
+        if let Some(sources) = self.sources.get_mut(to.0)
+            && !sources.contains(&from)
+        {
+            sources.push(from);
+        }
+    }
+
+    /// The tightest set of values that reaches a node: one value rather than several, a list rather than an array.
+    pub fn solve(&self, node: Node) -> Option<&KeySet> {
+        let mut seen = vec![false; self.values.len()];
+        let mut open = vec![node];
+        let mut best: Option<&KeySet> = None;
+        while let Some(node) = open.pop() {
+            if std::mem::replace(seen.get_mut(node.0)?, true) {
+                continue;
+            }
+            for set in self.values.get(node.0)? {
+                if best.is_none_or(|best| weight(set) < weight(best)) {
+                    best = Some(set);
+                }
+            }
+            open.extend(self.sources.get(node.0)?);
+        }
+        best
+    }
+}
+
+fn weight(set: &KeySet) -> usize {
+    match set {
+        KeySet::Values(values) => values.len(),
+        KeySet::Array(_) => 1_000,
+    }
+}
+
+/// Whether equality of two columns means equality of their keys: integers of any width, or the same type.
+pub fn comparable(one: KeyType, other: KeyType) -> bool {
+    let integer = |key| matches!(key, KeyType::Int2 | KeyType::Int4 | KeyType::Int8);
+    one == other || (integer(one) && integer(other))
+}

@@ -1,0 +1,170 @@
+//! What a function call means for routing: whether it reads tables by itself, keeps state on a connection, or is the same anywhere.
+//!
+//! PostgreSQL's own functions are listed, with their volatility, in `system_functions.txt`; the ones that matter are named here.
+//! A name that is neither there nor among the users' functions comes from an extension: it is taken for volatile, but not for a
+//! reader of tables, except where it is known to be one.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// How a function of PostgreSQL's, or of an extension, is to be treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The same answer anywhere, at any time.
+    Plain,
+    /// The same answer anywhere, but of this transaction or moment.
+    Moment,
+    /// Only the one home shard gives the answer that one PostgreSQL would give.
+    Home,
+    /// Takes a lock that outlives the transaction.
+    SessionLock,
+    /// State that only this connection has.
+    SessionState,
+    /// `nextval`, `setval`, `currval`: about the sequence that its first argument names.
+    Sequence,
+    /// `set_config`.
+    SetConfig,
+    /// Reads tables that its arguments name.
+    ReadsTables,
+    /// Not PostgreSQL's own: an extension's.
+    Foreign,
+}
+
+/// Functions that read tables which only their arguments name. Those of extensions are here because no catalog says it.
+const READERS: &[&str] = &[
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+    "pg_relation_size",
+    "pg_table_size",
+    "pg_total_relation_size",
+    "pg_indexes_size",
+    "currtid2",
+    "pg_sequence_last_value",
+    "dblink",
+    "dblink_exec",
+    "dblink_open",
+    "dblink_send_query",
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "connectby",
+    "xpath_table",
+    "pgrowlocks",
+    "pgstattuple",
+    "pgstattuple_approx",
+    "get_raw_page",
+    "heap_page_items",
+    "pg_visibility",
+    "pg_prewarm",
+    "lo_manage",
+];
+
+const MOMENT: &[&str] = &[
+    "now",
+    "transaction_timestamp",
+    "statement_timestamp",
+    "clock_timestamp",
+    "timeofday",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtime",
+    "localtimestamp",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
+    "pg_backend_pid",
+    "age",
+    "pg_is_in_recovery",
+    "pg_stat_clear_snapshot",
+];
+
+const HARMLESS: &[&str] = &[
+    "random",
+    "random_normal",
+    "gen_random_uuid",
+    "uuidv4",
+    "uuidv7",
+    "array_sample",
+    "array_shuffle",
+    "current_query",
+    "pg_jit_available",
+    "pg_partition_tree",
+    "pg_partition_ancestors",
+    "pg_collation_actual_version",
+    "pg_database_collation_actual_version",
+    "pg_extension_config_dump",
+];
+
+const HOME: &[&str] = &[
+    "txid_current",
+    "txid_current_if_assigned",
+    "txid_current_snapshot",
+    "pg_current_xact_id",
+    "pg_current_xact_id_if_assigned",
+    "pg_current_snapshot",
+];
+
+/// What is known of a function, by its bare name.
+pub fn class(name: &str) -> Class {
+    if READERS.contains(&name) || name.starts_with("dblink_") {
+        return Class::ReadsTables;
+    }
+    if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") {
+        return if name.contains("_xact_") { Class::Home } else { Class::SessionLock };
+    }
+    match name {
+        "nextval" | "setval" | "currval" => return Class::Sequence,
+        "lastval" | "setseed" => return Class::SessionState,
+        "set_config" => return Class::SetConfig,
+        _ => {}
+    }
+    if MOMENT.contains(&name) {
+        return Class::Moment;
+    }
+    if HARMLESS.contains(&name) {
+        return Class::Plain;
+    }
+    if HOME.contains(&name) {
+        return Class::Home;
+    }
+    match system().get(name) {
+        Some(true) => Class::Home,
+        Some(false) => Class::Plain,
+        None => Class::Foreign,
+    }
+}
+
+/// PostgreSQL's own functions: whether any overload is volatile.
+fn system() -> &'static HashMap<&'static str, bool> {
+    static TABLE: OnceLock<HashMap<&'static str, bool>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut table = HashMap::with_capacity(2_500);
+        let mut volatile = true;
+        for line in include_str!("system_functions.txt").lines() {
+            match line.as_bytes().first() {
+                Some(b'[') => volatile = line == "[volatile]",
+                Some(b'#') | None => {}
+                Some(_) => {
+                    table.insert(line, volatile);
+                }
+            }
+        }
+        table
+    })
+}

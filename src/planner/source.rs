@@ -1,0 +1,208 @@
+//! Which expressions are values that can be read at run time: literals and parameters, with a sign and a cast at most.
+
+use sqlparser::ast::{
+    Array, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectNamePart, TimezoneInfo,
+    UnaryOperator, Value, ValueWithSpan,
+};
+
+use super::Planner;
+use crate::plan::{KeySet, KeySource, Origin};
+use crate::sql::parse::byte_of;
+use crate::types::{Oid, Raw, oid};
+
+impl Planner<'_> {
+    /// The value that an expression is, if it is one that can be read at run time.
+    pub(super) fn source(&self, expr: &Expr) -> Option<KeySource> {
+        match expr {
+            Expr::Nested(inner) => self.source(inner),
+            Expr::Value(value) => Some(KeySource { origin: self.origin(value)?, negate: false, cast: None }),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+                let mut source = self.source(expr)?;
+                // The sign of a string or of an untyped parameter is not ours to guess.
+                let number = matches!(unwrap(expr), Expr::Value(value) if matches!(value.value, Value::Number(..)));
+                if !number && !source.cast.is_some_and(is_number) {
+                    return None;
+                }
+                source.negate = !source.negate;
+                Some(source)
+            }
+            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => {
+                let number = matches!(unwrap(expr), Expr::Value(value) if matches!(value.value, Value::Number(..)));
+                if number { self.source(expr) } else { None }
+            }
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let cast = type_oid(data_type)?;
+                let mut source = self.source(expr)?;
+                // A cast of a cast, or of a signed value of another type, may change the value twice.
+                if source.cast.is_some_and(|known| known != cast) || (source.negate && !is_number(cast)) {
+                    return None;
+                }
+                source.cast = Some(cast);
+                Some(source)
+            }
+            Expr::TypedString(typed) if !typed.uses_odbc_syntax => {
+                let cast = type_oid(&typed.data_type)?;
+                Some(KeySource { origin: self.origin(&typed.value)?, negate: false, cast: Some(cast) })
+            }
+            _ => None,
+        }
+    }
+
+    fn origin(&self, value: &ValueWithSpan) -> Option<Origin> {
+        match &value.value {
+            Value::Null => Some(Origin::Constant(Raw::Null)),
+            Value::Placeholder(name) => {
+                let number: u32 = name.strip_prefix('$')?.parse().ok()?;
+                Some(Origin::Parameter(u16::try_from(number.checked_sub(1)?).ok()?))
+            }
+            Value::Number(..)
+            | Value::SingleQuotedString(_)
+            | Value::EscapedStringLiteral(_)
+            | Value::DollarQuotedString(_) => {
+                let byte = u32::try_from(byte_of(value.span)?).ok()?;
+                let index = self.literals.binary_search(&byte).ok()?;
+                Some(Origin::Literal(u16::try_from(index).ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The set that `column = ANY (expr)` restricts to.
+    pub(super) fn array_source(&self, expr: &Expr) -> Option<KeySet> {
+        match expr {
+            Expr::Nested(inner) => self.array_source(inner),
+            Expr::Array(Array { elem, named: true }) => {
+                Some(KeySet::Values(elem.iter().map(|element| self.source(element)).collect::<Option<_>>()?))
+            }
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let DataType::Array(element) = data_type else { return None };
+                let element = match element {
+                    sqlparser::ast::ArrayElemTypeDef::SquareBracket(element, None) => type_oid(element)?,
+                    _ => return None,
+                };
+                match unwrap(expr) {
+                    Expr::Value(value) => {
+                        let cast = Some(array_of(element)?);
+                        Some(KeySet::Array(KeySource { origin: self.origin(value)?, negate: false, cast }))
+                    }
+                    Expr::Array(Array { elem, named: true }) => {
+                        let cast = |source: KeySource| match source.cast {
+                            None if !source.negate || is_number(element) => {
+                                Some(KeySource { cast: Some(element), ..source })
+                            }
+                            Some(known) if known == element => Some(source),
+                            _ => None,
+                        };
+                        let sources = elem.iter().map(|element| cast(self.source(element)?));
+                        Some(KeySet::Values(sources.collect::<Option<_>>()?))
+                    }
+                    _ => None,
+                }
+            }
+            Expr::Value(value) => {
+                let origin = self.origin(value)?;
+                Some(KeySet::Array(KeySource { origin, negate: false, cast: None }))
+            }
+            _ => None,
+        }
+    }
+
+    /// The set that an `IN` list restricts to.
+    pub(super) fn list_source(&self, list: &[Expr]) -> Option<KeySet> {
+        Some(KeySet::Values(list.iter().map(|element| self.source(element)).collect::<Option<_>>()?))
+    }
+}
+
+/// Without parentheses around it.
+pub fn unwrap(mut expr: &Expr) -> &Expr {
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
+}
+
+/// The terms of a chain of one operator, in the order of the text; parentheses are looked through. Iterative along the left
+/// spine, where chains are long.
+pub fn chain<'e>(expr: &'e Expr, operator: &BinaryOperator) -> Vec<&'e Expr> {
+    let mut terms = Vec::new();
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        match unwrap(expr) {
+            Expr::BinaryOp { left, op, right } if op == operator => {
+                open.push(right);
+                open.push(left);
+            }
+            _ => terms.push(expr),
+        }
+    }
+    terms
+}
+
+fn is_number(oid: Oid) -> bool {
+    matches!(oid, oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC)
+}
+
+/// A type of which Goldseam knows exactly what a cast to it does: no length, no precision, no scale. `char` without a length is
+/// `char(1)`, and so is not among them.
+pub fn type_oid(data_type: &DataType) -> Option<Oid> {
+    Some(match data_type {
+        DataType::SmallInt(None) | DataType::Int2(None) => oid::INT2,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => oid::INT4,
+        DataType::BigInt(None) | DataType::Int8(None) => oid::INT8,
+        DataType::Numeric(ExactNumberInfo::None)
+        | DataType::Decimal(ExactNumberInfo::None)
+        | DataType::Dec(ExactNumberInfo::None) => oid::NUMERIC,
+        DataType::Text => oid::TEXT,
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            let none: &Option<CharacterLength> = length;
+            if none.is_some() {
+                return None;
+            }
+            oid::VARCHAR
+        }
+        DataType::Uuid => oid::UUID,
+        DataType::Date => oid::DATE,
+        DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => oid::TIMESTAMP,
+        DataType::Timestamp(None, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => oid::TIMESTAMPTZ,
+        DataType::Bytea => oid::BYTEA,
+        // `pg_catalog.int8` and the like.
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => match name.0.as_slice() {
+            [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(name)]
+                if schema.value.eq_ignore_ascii_case("pg_catalog") =>
+            {
+                match name.value.to_ascii_lowercase().as_str() {
+                    "int2" => oid::INT2,
+                    "int4" => oid::INT4,
+                    "int8" => oid::INT8,
+                    "numeric" => oid::NUMERIC,
+                    "text" => oid::TEXT,
+                    "varchar" => oid::VARCHAR,
+                    "uuid" => oid::UUID,
+                    "date" => oid::DATE,
+                    "timestamp" => oid::TIMESTAMP,
+                    "timestamptz" => oid::TIMESTAMPTZ,
+                    "bytea" => oid::BYTEA,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn array_of(element: Oid) -> Option<Oid> {
+    Some(match element {
+        oid::INT2 => oid::INT2_ARRAY,
+        oid::INT4 => oid::INT4_ARRAY,
+        oid::INT8 => oid::INT8_ARRAY,
+        oid::NUMERIC => oid::NUMERIC_ARRAY,
+        oid::TEXT => oid::TEXT_ARRAY,
+        oid::VARCHAR => oid::VARCHAR_ARRAY,
+        oid::UUID => oid::UUID_ARRAY,
+        oid::DATE => oid::DATE_ARRAY,
+        oid::TIMESTAMP => oid::TIMESTAMP_ARRAY,
+        oid::TIMESTAMPTZ => oid::TIMESTAMPTZ_ARRAY,
+        _ => return None,
+    })
+}

@@ -1,0 +1,409 @@
+//! INSERT, UPDATE, DELETE: where rows are made and changed, more can go wrong than where they are read.
+
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, ObjectName, OnConflictAction,
+    OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
+};
+
+use super::expr::Reach;
+use super::scope::{self, Instance, Place, Scope};
+use super::{Planner, refuse};
+use crate::catalog::{ColumnDefault, Relation};
+use crate::error::PgError;
+use crate::plan::{KeySet, KeySource};
+use crate::vschema::Table;
+
+impl Planner<'_> {
+    /// Writes to copies and through triggers are not followed.
+    fn check_target(&self, place: &Place) -> Result<(), PgError> {
+        match place {
+            Place::Reference { table, .. } => {
+                Err(PgError::unsupported(format!("reference table \"{}\" cannot be written to yet", table.name))
+                    .with_detail("Every shard has a copy, and all of them would have to change at once.")
+                    .with_hint("Write to each shard by itself: SET goldseam.shard names it."))
+            }
+            Place::Sharded { table, relation } => self.check_triggers(&table.name, relation),
+            Place::Single { shard, relation: Some(relation) } if !super::is_plain_shard(&self.context, *shard) => {
+                self.check_triggers(&relation.name, relation)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_triggers(&self, name: &str, relation: &Relation) -> Result<(), PgError> {
+        if !relation.has_triggers || self.context.vschema.local_functions.contains(name) {
+            return Ok(());
+        }
+        Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules"))
+            .with_detail("They may read or write rows that are on other shards.")
+            .with_hint(format!(
+                "If they touch rows of the same shard key only, say so in the vschema: [functions] shard_local = [\"{name}\"]."
+            )))
+    }
+
+    pub(super) fn insert(&mut self, insert: &Insert) -> Result<(), PgError> {
+        let plain = insert.or.is_none()
+            && !insert.ignore
+            && !insert.overwrite
+            && insert.assignments.is_empty()
+            && insert.partitioned.is_none()
+            && insert.after_columns.is_empty()
+            && !insert.has_table_keyword
+            && insert.output.is_none()
+            && !insert.replace_into
+            && insert.priority.is_none()
+            && insert.insert_alias.is_none()
+            && insert.settings.is_none()
+            && insert.format_clause.is_none()
+            && insert.multi_table_insert_type.is_none()
+            && insert.multi_table_into_clauses.is_empty()
+            && insert.multi_table_when_clauses.is_empty()
+            && insert.multi_table_else_clause.is_none();
+        if !plain {
+            return Err(refuse::construct("this form of INSERT"));
+        }
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(refuse::construct("INSERT into this"));
+        };
+        let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
+        self.writes = true;
+        self.floating = false;
+        let place = scope::place(&self.context, &parts)?;
+        self.check_target(&place)?;
+        let alias = insert.table_alias.as_ref().map(|alias| (&alias.alias, Vec::new()));
+        let at = self.used(place.clone(), &parts, alias)?;
+        let columns: Option<Vec<String>> = insert.columns.iter().map(column_name).collect();
+        match &place {
+            Place::Sharded { table, relation } => {
+                let Some(columns) = columns else { return Err(refuse::construct("INSERT into part of a column")) };
+                if let Some(used) = self.uses.iter_mut().rev().find(|used| used.instance == at) {
+                    used.insert = true;
+                }
+                self.insert_rows(at, table, relation, &columns, insert.source.as_deref())?;
+            }
+            _ => {
+                if let Some(source) = &insert.source {
+                    self.insert_source(source)?;
+                }
+            }
+        }
+        if let Some(on) = &insert.on {
+            let OnInsert::OnConflict(conflict) = on else { return Err(refuse::construct("ON DUPLICATE KEY")) };
+            if let Place::Sharded { table, relation } = &place {
+                check_conflict(table, relation, conflict.conflict_target.as_ref(), &conflict.action)?;
+            }
+            if let OnConflictAction::DoUpdate(update) = &conflict.action {
+                // `excluded` is the row that was not inserted.
+                let excluded = self.instances.len();
+                let mut instance = self.instances.get(at).cloned().unwrap_or_else(|| Instance {
+                    name: String::new(),
+                    schema: None,
+                    columns: Vec::new(),
+                    complete: false,
+                });
+                instance.name = "excluded".into();
+                instance.schema = None;
+                self.instances.push(instance);
+                self.scopes.push(Scope { instances: vec![at, excluded], ..Scope::default() });
+                let values = self.exprs(update.assignments.iter().map(|assignment| &assignment.value));
+                let result = values.and_then(|()| self.exprs(&update.selection));
+                self.scopes.pop();
+                result?;
+            }
+        }
+        self.returning(at, insert.returning.as_deref(), &[])
+    }
+
+    /// The source of an INSERT whose rows need no place: DEFAULT is fine in it.
+    fn insert_source(&mut self, source: &Query) -> Result<(), PgError> {
+        self.query(source).map(drop)
+    }
+
+    fn insert_rows(
+        &mut self,
+        at: usize,
+        table: &Table,
+        relation: &Relation,
+        named: &[String],
+        source: Option<&Query>,
+    ) -> Result<(), PgError> {
+        let targets: Vec<String> = if named.is_empty() {
+            relation.columns.iter().map(|column| column.name.clone()).collect()
+        } else {
+            named.to_vec()
+        };
+        let keys: Vec<String> = self
+            .uses
+            .iter()
+            .rev()
+            .find(|used| used.instance == at)
+            .map_or(Vec::new(), |used| used.columns.iter().map(|(_, column)| column.clone()).collect());
+        let Some(source) = source else {
+            return Err(defaulted(table, relation, keys.first().map_or("", |key| key)));
+        };
+        match (&*source.body, &source.with) {
+            (SetExpr::Values(values), None) => {
+                let width = values.rows.first().map_or(0, |row| row.content.len());
+                self.check_defaults(table, relation, targets.get(..width.min(targets.len())).unwrap_or(&[]), &keys)?;
+                for row in &values.rows {
+                    for (target, value) in targets.iter().zip(&row.content) {
+                        if is_default(value) && default_of(relation, target) == Some(ColumnDefault::Sequence) {
+                            return Err(refuse::sequence_default(&table.name, target));
+                        }
+                    }
+                    self.exprs(row.content.iter().filter(|value| !is_default(value)))?;
+                }
+                for key in &keys {
+                    let place = targets.iter().position(|target| target == key);
+                    let mut sources: Vec<KeySource> = Vec::with_capacity(values.rows.len());
+                    for row in &values.rows {
+                        let value = place.and_then(|place| row.content.get(place));
+                        match value {
+                            None => return Err(defaulted(table, relation, key)),
+                            Some(value) if is_default(value) => return Err(defaulted(table, relation, key)),
+                            Some(value) => match self.source(value) {
+                                Some(source) => sources.push(source),
+                                None => return Err(computed(table, key)),
+                            },
+                        }
+                    }
+                    let node = self.facts.node(at, key);
+                    self.facts.restrict(node, KeySet::Values(sources));
+                }
+                Ok(())
+            }
+            _ => {
+                let outputs = self.query(source)?;
+                let width = if outputs.complete { outputs.columns.len() } else { targets.len() };
+                if !outputs.complete && named.is_empty() {
+                    return Err(refuse::construct("INSERT of a query whose columns are not known"));
+                }
+                self.check_defaults(table, relation, targets.get(..width.min(targets.len())).unwrap_or(&[]), &keys)?;
+                for key in &keys {
+                    let place = targets.iter().position(|target| target == key);
+                    let output = place.filter(|_| outputs.complete).and_then(|place| outputs.columns.get(place));
+                    let Some(output) = output else { return Err(computed(table, key)) };
+                    let node = self.facts.node(at, key);
+                    let own = relation.column(key).and_then(|column| relation.columns.get(column));
+                    let own =
+                        own.and_then(|column| crate::types::KeyType::from_column(column.type_oid, &column.type_name));
+                    match (&output.source, output.node, output.key_type, own) {
+                        (Some(source), ..) => self.facts.restrict(node, KeySet::Values(vec![source.clone()])),
+                        // Another type would be converted on the way in.
+                        (None, Some(from), Some(theirs), Some(own)) if super::facts::comparable(theirs, own) => {
+                            self.facts.flow(from, node);
+                        }
+                        _ => return Err(computed(table, key)),
+                    }
+                }
+                self.selected_insert |= keys.len() > 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Columns that the statement leaves to their defaults.
+    fn check_defaults(
+        &self,
+        table: &Table,
+        relation: &Relation,
+        given: &[String],
+        keys: &[String],
+    ) -> Result<(), PgError> {
+        for column in &relation.columns {
+            if given.contains(&column.name) {
+                continue;
+            }
+            if keys.contains(&column.name) {
+                return Err(defaulted(table, relation, &column.name));
+            }
+            if column.default == ColumnDefault::Sequence {
+                return Err(refuse::sequence_default(&table.name, &column.name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn update(&mut self, update: &Update) -> Result<(), PgError> {
+        if update.output.is_some() || update.or.is_some() || !update.order_by.is_empty() || update.limit.is_some() {
+            return Err(refuse::construct("this form of UPDATE"));
+        }
+        let mut list: &[TableWithJoins] = &[];
+        match &update.from {
+            None => {}
+            Some(UpdateTableFromKind::AfterSet(tables)) => list = tables,
+            Some(UpdateTableFromKind::BeforeSet(_)) => return Err(refuse::construct("this form of UPDATE")),
+        }
+        let at = self.target(&update.table)?;
+        let mut from = self.from(list)?;
+        from.scope.instances.insert(0, at);
+        let own: Vec<(String, String)> =
+            self.uses.iter().find(|used| used.instance == at).map_or(Vec::new(), |used| used.columns.clone());
+        for assignment in &update.assignments {
+            for target in assigned(assignment).ok_or_else(|| refuse::construct("UPDATE of part of a column"))? {
+                // Names in SET are the table's own, whatever an alias calls them.
+                if own.iter().any(|(original, _)| *original == target) {
+                    return Err(refuse::key_update(&target));
+                }
+            }
+        }
+        self.scopes.push(from.scope.clone());
+        let result = self.conditions(from).and_then(|()| {
+            let values =
+                update.assignments.iter().map(|assignment| &assignment.value).filter(|value| !is_default(value));
+            self.exprs(values)?;
+            match &update.selection {
+                Some(condition) => self.condition(condition, Reach::All),
+                None => Ok(()),
+            }
+        });
+        let result = result.and_then(|()| self.returning_here(update.returning.as_deref()));
+        self.scopes.pop();
+        result
+    }
+
+    pub(super) fn delete(&mut self, delete: &Delete) -> Result<(), PgError> {
+        if !delete.tables.is_empty() || delete.output.is_some() || !delete.order_by.is_empty() || delete.limit.is_some()
+        {
+            return Err(refuse::construct("this form of DELETE"));
+        }
+        let FromTable::WithFromKeyword(targets) = &delete.from else {
+            return Err(refuse::construct("this form of DELETE"));
+        };
+        let [target] = targets.as_slice() else { return Err(refuse::construct("DELETE from several tables")) };
+        let at = self.target(target)?;
+        let mut from = self.from(delete.using.as_deref().unwrap_or(&[]))?;
+        from.scope.instances.insert(0, at);
+        self.scopes.push(from.scope.clone());
+        let result = self.conditions(from).and_then(|()| match &delete.selection {
+            Some(condition) => self.condition(condition, Reach::All),
+            None => Ok(()),
+        });
+        let result = result.and_then(|()| self.returning_here(delete.returning.as_deref()));
+        self.scopes.pop();
+        result
+    }
+
+    /// The table that an UPDATE or DELETE changes. A CTE's name does not hide it.
+    fn target(&mut self, target: &TableWithJoins) -> Result<usize, PgError> {
+        let TableWithJoins { relation: TableFactor::Table { name, alias, args: None, sample: None, .. }, joins } =
+            target
+        else {
+            return Err(refuse::construct("a change of this"));
+        };
+        if !joins.is_empty() {
+            return Err(refuse::construct("a change of joined tables"));
+        }
+        self.writes = true;
+        self.floating = false;
+        let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
+        let place = scope::place(&self.context, &parts)?;
+        self.check_target(&place)?;
+        let names = |alias: &sqlparser::ast::TableAlias| {
+            alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
+        };
+        self.used(place, &parts, alias.as_ref().map(|alias| (&alias.name, names(alias))))
+    }
+
+    fn returning(
+        &mut self,
+        at: usize,
+        items: Option<&[sqlparser::ast::SelectItem]>,
+        more: &[usize],
+    ) -> Result<(), PgError> {
+        let mut instances = vec![at];
+        instances.extend(more);
+        self.scopes.push(Scope { instances, ..Scope::default() });
+        let result = self.returning_here(items);
+        self.scopes.pop();
+        result
+    }
+
+    fn returning_here(&mut self, items: Option<&[sqlparser::ast::SelectItem]>) -> Result<(), PgError> {
+        match items {
+            Some(items) => self.projection(items).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A conflict must be seen on the shard where the row goes: the unique key has to contain the shard key.
+fn check_conflict(
+    table: &Table,
+    relation: &Relation,
+    target: Option<&ConflictTarget>,
+    action: &OnConflictAction,
+) -> Result<(), PgError> {
+    let crate::vschema::TablePlacement::Sharded { columns: keys, .. } = &table.placement else { return Ok(()) };
+    let covered = match target {
+        Some(ConflictTarget::Columns(columns)) => {
+            let columns: Vec<_> = columns.iter().map(scope::fold).collect();
+            keys.iter().all(|key| columns.iter().any(|column| column == key))
+        }
+        // Any unique key may be meant.
+        Some(ConflictTarget::OnConstraint(_)) | None => relation
+            .unique_keys
+            .iter()
+            .all(|unique| keys.iter().all(|key| relation.column(key).is_some_and(|column| unique.contains(&column)))),
+    };
+    if !covered {
+        return Err(PgError::unsupported(format!(
+            "ON CONFLICT of table \"{}\" does not contain its shard key",
+            table.name
+        ))
+        .with_detail(format!("A conflicting row with another {} may be on another shard.", keys.join(", ")))
+        .with_hint(format!("Name a unique key that contains {}: ON CONFLICT (...).", keys.join(", "))));
+    }
+    if let OnConflictAction::DoUpdate(update) = action {
+        for assignment in &update.assignments {
+            for target in assigned(assignment).ok_or_else(|| refuse::construct("UPDATE of part of a column"))? {
+                if keys.contains(&target) {
+                    return Err(refuse::key_update(&target));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The columns that an assignment sets.
+fn assigned(assignment: &Assignment) -> Option<Vec<String>> {
+    match &assignment.target {
+        AssignmentTarget::ColumnName(name) => Some(vec![column_name(name)?]),
+        AssignmentTarget::Tuple(names) => names.iter().map(column_name).collect(),
+    }
+}
+
+fn column_name(name: &ObjectName) -> Option<String> {
+    match scope::parts(name)?.as_slice() {
+        [name] => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// DEFAULT is no expression, but the grammar reads it as a name.
+fn is_default(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+fn default_of(relation: &Relation, column: &str) -> Option<ColumnDefault> {
+    relation.columns.get(relation.column(column)?).map(|column| column.default)
+}
+
+fn defaulted(table: &Table, relation: &Relation, key: &str) -> PgError {
+    match default_of(relation, key) {
+        Some(ColumnDefault::Sequence) => refuse::sequence_default(&table.name, key),
+        _ => PgError::unsupported(format!(
+            "INSERT into \"{}\" does not give a value for its shard key \"{key}\"",
+            table.name
+        ))
+        .with_detail("Without it no shard can be chosen; a default would only be known once a shard has computed it.")
+        .with_hint(format!("Name \"{key}\" in the column list and give its value as a literal or parameter.")),
+    }
+}
+
+fn computed(table: &Table, key: &str) -> PgError {
+    PgError::unsupported(format!("the value of shard key \"{key}\" of table \"{}\" is computed", table.name))
+        .with_detail("It is only known once a shard has computed it, and the shard depends on it.")
+        .with_hint("Give it as a literal or a parameter.")
+}
