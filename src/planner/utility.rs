@@ -50,6 +50,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
     Effects {
         writes: !reading || locks || selects_into || tokens.len() > 1 && word(0, "explain") && word(1, "analyze"),
         floating: false,
+        timed: true,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
     }
@@ -447,6 +448,7 @@ impl Planner<'_> {
         Effects {
             writes: self.writes,
             floating: self.floating && !self.writes && self.pin.is_none(),
+            timed: self.timed,
             ddl: false,
             pin: self.pin,
         }
