@@ -55,6 +55,12 @@ impl Planner<'_> {
                 let number: u32 = name.strip_prefix('$')?.parse().ok()?;
                 Some(Origin::Parameter(u16::try_from(number.checked_sub(1)?).ok()?))
             }
+            // `0x1F` and `1_000` share their kind with bit strings, which are never keys.
+            Value::Number(digits, _)
+                if digits.bytes().any(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) =>
+            {
+                None
+            }
             Value::Number(..)
             | Value::SingleQuotedString(_)
             | Value::EscapedStringLiteral(_)
