@@ -78,7 +78,7 @@ fn nanoseconds(vindex: &dyn Vindex, keys: &[Key<'_>], rounds: usize) -> f64 {
 
 fn main() {
     let smoke = std::env::args().any(|argument| argument == "--smoke");
-    let (count, rounds) = if smoke { (500, 1) } else { (200_000, 7) };
+    let (count, rounds) = if smoke { (500, 1) } else { (50_000, 15) };
     let mut random = Random(7);
     let numbers: Vec<u64> = (0..count).map(|_| random.next()).collect();
     let ints: Vec<Key<'_>> = numbers.iter().map(|value| Key::Int(signed(*value))).collect();

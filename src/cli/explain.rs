@@ -7,7 +7,7 @@ use crate::topology::Topology;
 use crate::types::Raw;
 use crate::types::key::DecodeContext;
 
-use super::{ConfigFile, FAILURE, Failure, SUCCESS, Shared, files, logs};
+use super::{ConfigFile, FAILURE, Failure, SUCCESS, Shared, logs};
 
 /// Show where a statement would go, and why, without running it
 ///
@@ -25,7 +25,7 @@ pub struct Arguments {
 }
 
 pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
-    let files = files::load(&arguments.file.config)?;
+    let files = super::load_files(&arguments.file)?;
     logs::start(&files.config.log, shared)?;
     let topology = Topology::new(&files.config);
     let unread = super::small_runtime()?.block_on(topology.refresh());

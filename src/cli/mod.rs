@@ -1,8 +1,8 @@
 //! The command line: what an operator types, and what the shell gets back.
 //!
 //! One file per subcommand, each with its flags, its help and its `execute`. This module knows the list, the exit codes and
-//! the two things all share: colour ([`style`]) and logs ([`logs`]). A new subcommand is one file and one line in
-//! [`Command`] and in [`execute`].
+//! the two things all share: colour (`style`) and logs (`logs`). A new subcommand is one file and one line in
+//! `Command` and in `execute`.
 //!
 //! Results go to standard output, everything said about them to standard error, so that `goldseam schema vschema > file` and
 //! `goldseam check --format json | jq` work as they are.
@@ -11,7 +11,6 @@ pub mod check;
 mod completions;
 pub mod demo;
 mod explain;
-pub mod files;
 mod logs;
 mod run;
 mod schema;
@@ -25,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::LogFormat;
+use crate::server::files::{self, Files};
 
 /// Nothing to complain of.
 const SUCCESS: u8 = 0;
@@ -118,10 +118,19 @@ impl Failure {
         Failure { code: FAILURE, message: message.to_string() }
     }
 
-    /// Something was asked for that makes no sense; nothing was done.
+    /// Something was asked for that makes no sense, or a file is refused; nothing was done.
     pub fn usage(message: impl ToString) -> Failure {
         Failure { code: USAGE, message: message.to_string() }
     }
+}
+
+/// The operator's two files, read and validated.
+fn load_files(file: &ConfigFile) -> Result<Files, Failure> {
+    files::load(&file.config).map_err(|mistake| {
+        let missing = !file.config.exists();
+        let hint = if missing { "\n  hint: name it with --config FILE; `goldseam demo` needs none" } else { "" };
+        Failure::usage(format!("{mistake}{hint}"))
+    })
 }
 
 /// The whole program: `main` is this and nothing else.

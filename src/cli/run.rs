@@ -1,6 +1,6 @@
 //! `goldseam run`, and the one place where the command line touches the server.
 
-use super::{ConfigFile, Failure, SUCCESS, Shared, files, logs};
+use super::{ConfigFile, Failure, SUCCESS, Shared, logs};
 use crate::server;
 
 /// Serve: listen for clients and route their statements to the shards
@@ -14,7 +14,7 @@ pub struct Arguments {
 }
 
 pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
-    let config = files::load(&arguments.file.config)?.config;
+    let config = super::load_files(&arguments.file)?.config;
     logs::start(&config.log, shared)?;
     let mut builder = match config.workers {
         // One thread has nobody to share work with, and pays for no sharing.

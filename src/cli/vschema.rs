@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{ConfigFile, Failure, files};
+use super::{ConfigFile, Failure};
 
 /// Look at the layout of your tables
 #[derive(Debug, Subcommand)]
@@ -28,7 +28,7 @@ pub enum Notation {
 
 pub fn execute(arguments: &Arguments) -> Result<u8, Failure> {
     let Arguments::Show { file, format } = arguments;
-    let vschema = files::load(&file.config)?.vschema;
+    let vschema = super::load_files(file)?.vschema;
     match format {
         Notation::Toml => super::print(&vschema.to_toml()),
         Notation::Json => super::print(&serde_json::to_string_pretty(&vschema.to_json()).map_err(Failure::new)?),

@@ -132,7 +132,7 @@ impl<'a> Document<'a> {
                 }
             } else if let Some(found) = array {
                 let found: &toml::de::DeArray<'_> = found;
-                step.parse().ok().and_then(|index: usize| found.iter().nth(index)).inspect(|value: &&Spanned<_>| {
+                step.parse().ok().and_then(|index: usize| found.get(index)).inspect(|value: &&Spanned<_>| {
                     start = value.span().start;
                 })
             } else {

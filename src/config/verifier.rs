@@ -26,7 +26,7 @@ pub fn parse(text: &str) -> Option<ScramVerifier> {
 
 /// Padded standard base64 (RFC 4648 section 4): too little to be worth a dependency.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let data = text.trim_end_matches('=');

@@ -23,6 +23,8 @@ pub enum Greeted {
         pid: i32,
         /// Its secret.
         secret: Vec<u8>,
+        /// Who asks: it waits for the end of the stream as the only answer.
+        client: Client,
     },
     /// It went away.
     Gone,
@@ -102,7 +104,7 @@ pub async fn greet(stream: TcpStream, tls: Option<Tls>) -> Result<Greeted, (Clie
                     }
                 }
             }
-            OwnedOpening::Cancel { pid, secret } => return Ok(Greeted::Cancel { pid, secret }),
+            OwnedOpening::Cancel { pid, secret } => return Ok(Greeted::Cancel { pid, secret, client }),
             OwnedOpening::Startup { minor, parameters } => {
                 bytes::Buf::advance(&mut client.incoming, length);
                 // A second startup message, or statements before the login is done, would be acted on as if they came later.

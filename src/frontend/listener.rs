@@ -95,8 +95,9 @@ impl Frontend {
         let tls = self.tls.load().as_deref().cloned();
         let mut hello = match greet(stream, tls).await {
             Ok(Greeted::Login(hello)) => hello,
-            Ok(Greeted::Cancel { pid, secret }) => {
+            Ok(Greeted::Cancel { pid, secret, mut client }) => {
                 self.cancel(pid, &secret).await;
+                client.close().await;
                 return None;
             }
             Ok(Greeted::Gone) => return None,
@@ -180,7 +181,7 @@ impl Frontend {
         if redundant && greeting.parameters.get("client_encoding") == Some("UTF8") {
             settings.reset("client_encoding");
         }
-        Ok(Admitted::Client(Box::new((handle, operator, login, greeting, settings))))
+        Ok(Admitted::Client(Box::new(Known { handle, operator, login, greeting, settings })))
     }
 
     fn enter(&self, hello: Hello, admitted: Admitted) -> Entered {
@@ -189,7 +190,7 @@ impl Frontend {
                 Entered::Console(Box::new(admin::Console::new(self.shared.clone(), hello.client, handle)))
             }
             Admitted::Client(parts) => {
-                let (handle, operator, login, greeting, settings) = *parts;
+                let Known { handle, operator, login, greeting, settings } = *parts;
                 let start =
                     Start { client: hello.client, handle, user: hello.user, operator, login, greeting, settings };
                 Entered::Session(Box::new(Session::new(self.shared.clone(), start)))
@@ -212,8 +213,17 @@ impl Frontend {
 
 /// Who has been let in.
 enum Admitted {
-    Client(Box<(Registration, bool, Arc<Login>, Arc<crate::pool::Greeting>, backend::Settings)>),
+    Client(Box<Known>),
     Operator(Registration),
+}
+
+/// What a session needs to know of its client.
+struct Known {
+    handle: Registration,
+    operator: bool,
+    login: Arc<Login>,
+    greeting: Arc<crate::pool::Greeting>,
+    settings: backend::Settings,
 }
 
 enum Entered {
@@ -231,5 +241,5 @@ async fn farewell(mut client: Client, error: &PgError) {
     encode::error_response(&mut client.outgoing, error);
     // It may be gone already.
     let _ = client.send().await;
-    let _ = tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await;
+    client.close().await;
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::account::Account;
-use super::server::{tool_command, tool_failed};
+use super::server::{GUARD, GUARD_FILE, tool_command, tool_failed};
 use super::{Binaries, Folder, LocalError, Server, Stop};
 
 /// More servers than a machine for demonstrations bears.
@@ -89,6 +89,8 @@ impl Cluster {
         let account = Account::for_servers()?;
         let path = folder.path().to_path_buf();
         reachable(&path, &spec.binaries, account)?;
+        let guard = path.join(GUARD_FILE);
+        fs::write(&guard, GUARD).map_err(|e| LocalError::Folder { path: guard, reason: e.to_string() })?;
         init_all(&path, spec, account)?;
         let remove = folder.is_temporary().then(|| path.clone());
         let server = |name: &String| Server::new(path.join(name), spec.binaries.clone(), account, remove.clone());
@@ -105,6 +107,11 @@ impl Cluster {
     /// Where everything is.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A folder for other files beside the servers; it goes when they go.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf, LocalError> {
+        self.folder.subfolder(name)
     }
 
     /// Stops all servers together.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::install::Install;
+use super::install::{Install, installs_by_default};
 use super::{LocalError, account};
 
 /// The oldest major version that Goldseam is used with.
@@ -123,6 +123,12 @@ pub fn find_or_install(pg_bin: Option<&Path>, install: bool) -> Result<Binaries,
         }
         Err(not_found) => Err(not_found.into()),
     }
+}
+
+/// What tests run against: `$GOLDSEAM_PG_BIN`, so that one suite serves several versions, or what this machine has.
+pub fn find_for_tests() -> Result<Binaries, LocalError> {
+    let asked = std::env::var_os("GOLDSEAM_PG_BIN").map(PathBuf::from);
+    find_or_install(asked.as_deref(), installs_by_default())
 }
 
 fn path_folders() -> impl Iterator<Item = PathBuf> {

@@ -9,6 +9,7 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::LocalError;
 use super::account::Account;
@@ -16,12 +17,15 @@ use super::account::Account;
 /// Temporary folders begin with this, in the system's folder for such.
 const PREFIX: &str = "goldseam-local-";
 const LOCK: &str = "lock";
+/// Far longer than it takes from making a folder to locking it.
+const SETTLED: Duration = Duration::from_secs(600);
 
 /// A locked folder.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     temporary: bool,
+    account: Option<Account>,
     _lock: File,
 }
 
@@ -36,10 +40,14 @@ impl Folder {
         Ok(folder)
     }
 
-    /// One that stays: created if missing, taken over if it is free.
+    /// One that stays: created if missing, taken over if it is free, refused if it holds what we did not make.
     pub fn kept(path: &Path, account: Option<Account>) -> Result<Folder, LocalError> {
         fs::create_dir_all(path).map_err(|e| fail(path, e))?;
         let path = path.canonicalize().map_err(|e| fail(path, e))?;
+        let mut entries = fs::read_dir(&path).map_err(|e| fail(&path, e))?;
+        if entries.next().is_some() && !path.join(LOCK).exists() {
+            return Err(LocalError::ForeignFolder(path));
+        }
         Folder::lock(&path, account, false)
     }
 
@@ -55,12 +63,20 @@ impl Folder {
         // The servers' user must be able to enter it, and to remove it when we are gone.
         fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(|e| fail(path, e))?;
         Account::own(account, path).map_err(|e| fail(path, e))?;
-        Ok(Folder { path: path.to_path_buf(), temporary, _lock: lock })
+        Ok(Folder { path: path.to_path_buf(), temporary, account, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A folder in it, made if missing. It belongs to the servers' user, so that their guards can remove it and the files in it.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf, LocalError> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).map_err(|e| fail(&path, e))?;
+        Account::own(self.account, &path).map_err(|e| fail(&path, e))?;
+        Ok(path)
     }
 
     /// Whether it goes away with us.
@@ -89,9 +105,14 @@ fn sweep(base: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !entry.file_type().is_ok_and(|t| t.is_dir()) {
             continue;
         }
-        // A folder without a lock file is being made at this moment, or was left by somebody killed in that moment: empty either way.
-        let Ok(lock) = File::options().write(true).open(path.join(LOCK)) else { continue };
-        if lock.try_lock().is_ok() && !has_running_server(&path) {
+        let stale = match File::options().write(true).open(path.join(LOCK)) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Either it is being made at this moment, or somebody was stopped while making or removing it.
+            Err(_) => {
+                entry.metadata().and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age > SETTLED))
+            }
+        };
+        if stale && !has_running_server(&path) {
             let _ = fs::remove_dir_all(&path);
         }
     }
@@ -145,6 +166,14 @@ mod tests {
         assert!(!base.path().join(&stale).exists());
         assert!(base.path().join(&held).exists() && base.path().join(&strange).exists());
         drop(holder);
+    }
+
+    #[test]
+    fn a_folder_with_other_things_in_it_is_left_alone() {
+        let base = tempfile::tempdir().unwrap();
+        fs::write(base.path().join("thesis.txt"), "").unwrap();
+        assert!(matches!(Folder::kept(base.path(), None), Err(LocalError::ForeignFolder(_))));
+        assert!(!base.path().join(LOCK).exists());
     }
 
     #[test]

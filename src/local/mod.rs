@@ -20,9 +20,9 @@ mod folder;
 mod install;
 pub mod server;
 
-pub use account::Account;
+pub use account::{Account, is_root};
 pub use cluster::{Access, Cluster, MAX_SERVERS, Spec};
-pub use find::{Binaries, MINIMUM_MAJOR, NotFound, find_or_install, find_postgres};
+pub use find::{Binaries, MINIMUM_MAJOR, NotFound, find_for_tests, find_or_install, find_postgres};
 pub use folder::Folder;
 pub use install::{Install, installs_by_default};
 pub use server::{Server, Stop};
@@ -54,6 +54,9 @@ pub enum LocalError {
         /// What the system says.
         reason: String,
     },
+    /// A folder with other things in it, which must not become the servers'.
+    #[error("the folder {0} is not empty and was not made by goldseam")]
+    ForeignFolder(PathBuf),
     /// Somebody else works in this folder.
     #[error("the folder {0} is in use by another goldseam")]
     FolderInUse(PathBuf),

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use super::account::Account;
 use super::{Binaries, LocalError};
 
-const GUARD: &str = include_str!("guard.sh");
+/// Lies beside the data folders, so that process lists stay readable.
+pub(super) const GUARD_FILE: &str = "guard.sh";
+pub(super) const GUARD: &str = include_str!("guard.sh");
 /// Long enough for crash recovery of a kept demo on a slow disk.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A fast shutdown writes a checkpoint; after this the server is made to stop at once.
@@ -107,7 +109,7 @@ impl Server {
             .open(&self.log)
             .map_err(|e| LocalError::Folder { path: self.log.clone(), reason: e.to_string() })?;
         let mut command = tool_command(Path::new("/bin/sh"), &self.binaries, self.account, &self.data);
-        command.args(["-c", GUARD, "goldseam-guard"]).arg(self.binaries.tool("postgres"));
+        command.arg(self.data.with_file_name(GUARD_FILE)).arg(self.binaries.tool("postgres"));
         command.arg("-D").arg(&self.data).arg("-p").arg(self.port.to_string());
         command.env("PGDATA", &self.data).env("GOLDSEAM_REMOVE", self.remove.as_deref().unwrap_or(Path::new("")));
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);

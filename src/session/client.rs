@@ -8,8 +8,13 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Read at most this much at a time: the size at which a system call's cost no longer counts.
-const READ_CHUNK: usize = 16 << 10;
+/// What a read has room for at first: nearly all statements fit.
+const READ_SMALL: usize = 4 << 10;
+/// What a read has room for once a client sends more: a system call's cost no longer counts.
+const READ_LARGE: usize = 64 << 10;
+
+/// How long a client that does not read may hold up the end of its connection.
+const CLOSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A client's connection, encrypted or not.
 #[derive(Debug)]
@@ -105,6 +110,12 @@ impl Client {
         std::future::poll_fn(|cx| self.poll_send(cx)).await
     }
 
+    /// Ends the stream in good order: a TLS client that is not told takes the end for an attack.
+    pub async fn close(&mut self) {
+        // It may be gone, or not read; either way nothing more can be done for it.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, tokio::io::AsyncWriteExt::shutdown(&mut self.stream)).await;
+    }
+
     /// Gives the memory of empty buffers back: an idle client costs no buffer.
     pub fn release_buffers(&mut self) {
         if self.incoming.is_empty() {
@@ -116,11 +127,11 @@ impl Client {
     }
 }
 
-/// Reads once into a growing buffer, at most [`READ_CHUNK`] bytes, without zeroing them first.
+/// Reads once into a growing buffer, without zeroing them first.
 fn poll_fill(stream: Pin<&mut ClientStream>, buffer: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     use bytes::BufMut;
-    if buffer.capacity() - buffer.len() < READ_CHUNK / 4 {
-        buffer.reserve(READ_CHUNK);
+    if buffer.capacity() - buffer.len() < READ_SMALL / 4 {
+        buffer.reserve(if buffer.len() < READ_SMALL / 2 { READ_SMALL } else { READ_LARGE });
     }
     let spare = buffer.spare_capacity_mut();
     let mut read = ReadBuf::uninit(spare);

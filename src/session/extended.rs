@@ -458,9 +458,11 @@ impl Session {
 
     /// An answer of ours, in its turn.
     fn answer(&mut self, bytes: BytesMut) {
-        self.relay.expect(Expect::Own(bytes.freeze()));
         if self.attached.is_none() {
-            self.relay.emit_now(&mut self.client.outgoing);
+            self.own_only = self.client.outgoing.is_empty() || self.own_only;
+            self.client.outgoing.extend_from_slice(&bytes);
+        } else {
+            self.relay.expect(Expect::Own(bytes.freeze()));
         }
     }
 }

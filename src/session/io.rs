@@ -82,7 +82,7 @@ impl Session {
                         let error = self.held[index].lease.lost("The server closed the connection");
                         return Poll::Ready(News::Lost(error));
                     }
-                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Ok(_)) => self.own_only = false,
                     Poll::Ready(Err(error)) => {
                         return Poll::Ready(News::Lost(self.held[index].lease.lost(&error.to_string())));
                     }
@@ -91,7 +91,9 @@ impl Session {
             }
         }
         self.poll_pinned(cx);
-        if !self.client.outgoing.is_empty() {
+        let soon = self.own_only && self.attached.is_some() && self.relay.awaits_ready();
+        if !self.client.outgoing.is_empty() && !soon {
+            self.own_only = false;
             match self.client.poll_send(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(News::Gone),
                 // Frames that had to wait for the client to read may go on.

@@ -103,6 +103,8 @@ pub struct Session {
     leaving: bool,
     /// What pins the attached backend may be gone.
     recheck: bool,
+    /// All that waits to be sent are answers of ours: they go out together with the backend's, which is on its way.
+    own_only: bool,
 }
 
 /// A backend that is this session's for now.
@@ -211,6 +213,7 @@ impl Session {
             turn: 0,
             leaving: false,
             recheck: false,
+            own_only: false,
             shared,
         }
     }
@@ -237,6 +240,8 @@ impl Session {
     /// Settings, key and the first ReadyForQuery. Settings that the client asked for at startup and that servers report are applied on a
     /// backend first, because only a server knows how it prints them.
     async fn greet(&mut self) -> Result<(), Over> {
+        // The login's last word (the server's SCRAM signature) waits to be sent with the rest; what attaching reports is said below.
+        let login = self.client.outgoing.len();
         let trusted = |name: &str| matches!(name, "application_name" | "extra_float_digits");
         if self.base.server.iter().any(|(name, _)| !trusted(name)) {
             let shard = self.any_shard(None);
@@ -260,7 +265,7 @@ impl Session {
         {
             self.reported.set("application_name", name);
         }
-        self.client.outgoing.clear();
+        self.client.outgoing.truncate(login);
         encode::authentication_ok(&mut self.client.outgoing);
         for (name, value) in self.reported.iter() {
             encode::parameter_status(&mut self.client.outgoing, name, value);
@@ -436,6 +441,7 @@ impl Session {
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.
     async fn leave(mut self) {
+        self.client.close().await;
         self.handle.aim(None);
         self.handle.set_status(Status::Idle);
         let clean = self.is_at_rest() && !self.handle.is_cancelling();

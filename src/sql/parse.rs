@@ -10,9 +10,10 @@
 use sqlparser::ast::{DollarQuotedString, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError, ParserOptions};
-use sqlparser::tokenizer::{Location, Span, Token as Parsed, TokenWithSpan};
+use sqlparser::tokenizer::{Location, Span, Token as Theirs, TokenWithSpan};
 
 use super::lexer::{Limits, Token, TokenKind, position};
+use super::normalize::literal_kind;
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 
@@ -55,6 +56,7 @@ impl Level {
 pub fn measure(text: &str, tokens: &[Token], limits: &Limits) -> Result<Measure, PgError> {
     let mut levels = vec![Level::default()];
     let mut nesting = 0;
+    let mut statements = 0;
     let too_deep = |token: &Token| {
         PgError::new(SqlState::STATEMENT_TOO_COMPLEX, "statement is nested too deeply")
             .with_detail(format!(
@@ -98,6 +100,12 @@ pub fn measure(text: &str, tokens: &[Token], limits: &Limits) -> Result<Measure,
                         }
                     }
                 }
+                2..=8 if is_statement_word(text, *token) => {
+                    statements += 1;
+                    if statements > limits.max_nesting {
+                        return Err(too_deep(token));
+                    }
+                }
                 2..=9 if is_word_operator(text, *token) => bump(&mut levels, limits).ok_or_else(|| too_deep(token))?,
                 _ => {}
             },
@@ -108,7 +116,7 @@ pub fn measure(text: &str, tokens: &[Token], limits: &Limits) -> Result<Measure,
     if depth > limits.max_depth {
         return Err(too_deep(tokens.first().unwrap_or(&Token { kind: TokenKind::Word, start: 0, end: 0 })));
     }
-    Ok(Measure { nesting, depth })
+    Ok(Measure { nesting: nesting + statements, depth })
 }
 
 fn bump(levels: &mut [Level], limits: &Limits) -> Option<()> {
@@ -121,10 +129,20 @@ fn is_set_operator(text: &str, token: Token) -> bool {
     ["union", "except", "intersect"].iter().any(|word| token.is(text, word))
 }
 
+/// Words by which the grammar enters a statement within a statement without a parenthesis (`EXPLAIN EXPLAIN ...`): the most
+/// costly recursion of all. PostgreSQL has no such nesting, but the parser would overflow on it.
+fn is_statement_word(text: &str, token: Token) -> bool {
+    const WORDS: [&str; 12] = [
+        "explain", "describe", "desc", "prepare", "insert", "update", "delete", "merge", "if", "while", "begin",
+        "declare",
+    ];
+    WORDS.iter().any(|word| token.is(text, word))
+}
+
 fn is_word_operator(text: &str, token: Token) -> bool {
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 18] = [
         "and", "or", "not", "is", "in", "like", "ilike", "between", "similar", "collate", "case", "when", "at",
-        "isnull", "notnull", "operator",
+        "isnull", "notnull", "operator", "interval", "prior",
     ];
     WORDS.iter().any(|word| token.is(text, word))
 }
@@ -161,7 +179,7 @@ pub fn parse(text: &str, tokens: &[Token]) -> Result<Statement, String> {
     let statement = parser.parse_statement().map_err(words)?;
     let rest = parser.next_token();
     match rest.token {
-        Parsed::EOF => Ok(statement),
+        Theirs::EOF => Ok(statement),
         token => Err(format!("Expected: end of statement, found: {token}")),
     }
 }
@@ -169,6 +187,58 @@ pub fn parse(text: &str, tokens: &[Token]) -> Result<Statement, String> {
 /// The byte a span of our own begins at.
 pub fn byte_of(span: Span) -> Option<usize> {
     usize::try_from(span.start.column).ok()?.checked_sub(1)
+}
+
+/// A statement's tree together with the places of its literals.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The tree.
+    pub statement: Statement,
+    /// First bytes, ascending, of what [`normalize`](super::normalize()) lifts.
+    literals: Vec<u32>,
+}
+
+impl Parsed {
+    /// Which of the lifted literals a value of the tree is.
+    pub fn literal_at(&self, span: Span) -> Option<u16> {
+        let byte = u32::try_from(byte_of(span)?).ok()?;
+        u16::try_from(self.literals.binary_search(&byte).ok()?).ok()
+    }
+}
+
+/// Why there is no tree.
+#[derive(Debug)]
+pub enum ParseFailure {
+    /// Beyond the limits: the client's error.
+    TooComplex(PgError),
+    /// No tokens, no single statement, or not in the grammar. PostgreSQL may know it.
+    NotUnderstood {
+        /// The reason, in the lexer's or in `sqlparser`'s words.
+        message: String,
+    },
+}
+
+/// Parses one statement and does `work` on its tree. The tree is also dropped here: only here is there stack enough for it.
+pub fn with_parsed<R: Send>(
+    text: &str,
+    limits: &Limits,
+    work: impl FnOnce(&Parsed) -> R + Send,
+) -> Result<R, ParseFailure> {
+    let tokens = match super::lexer::lex(text, limits) {
+        Ok(tokens) => tokens,
+        Err(error) if error.code == SqlState::SYNTAX_ERROR => {
+            return Err(ParseFailure::NotUnderstood { message: error.message.to_string() });
+        }
+        Err(error) => return Err(ParseFailure::TooComplex(error)),
+    };
+    let measure = measure(text, &tokens, limits).map_err(ParseFailure::TooComplex)?;
+    let tree = with_deep_stack(measure, || {
+        let statement = parse(text, &tokens).map_err(|message| ParseFailure::NotUnderstood { message })?;
+        let literal = |token: &&Token| literal_kind(token.kind, token.text(text).as_bytes()).is_some();
+        let literals = tokens.iter().filter(literal).map(|token| token.start).collect();
+        Ok(work(&Parsed { statement, literals }))
+    });
+    tree.map_err(ParseFailure::TooComplex)?
 }
 
 fn convert(text: &str, tokens: &[Token]) -> Vec<TokenWithSpan> {
@@ -179,7 +249,7 @@ fn convert(text: &str, tokens: &[Token]) -> Vec<TokenWithSpan> {
             Location { line: 1, column: u64::from(token.start) + 1 },
             Location { line: 1, column: u64::from(token.end) + 1 },
         );
-        let mut push = |token: Parsed| out.push(TokenWithSpan::new(token, span));
+        let mut push = |token: Theirs| out.push(TokenWithSpan::new(token, span));
         at += bridge(text, tokens, at, &mut push).unwrap_or_else(|| {
             push(translate(text, *token));
             1
@@ -189,7 +259,7 @@ fn convert(text: &str, tokens: &[Token]) -> Vec<TokenWithSpan> {
 }
 
 /// Constructs that the grammar lacks and that routing does not care about. Returns how many tokens were taken.
-fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Parsed)) -> Option<usize> {
+fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Theirs)) -> Option<usize> {
     let token = *tokens.get(at)?;
     if token.kind != TokenKind::Word {
         return None;
@@ -197,7 +267,7 @@ fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Parsed)
     let word = |place: usize, word: &str| tokens.get(place).is_some_and(|token| token.is(text, word));
     let before = |words: &[&str]| at > 0 && words.iter().any(|name| word(at - 1, name));
     let after = |kind: TokenKind| at > 0 && tokens.get(at - 1).is_some_and(|token| token.kind == kind);
-    let keyword = |word: &str| Parsed::make_word(word, None);
+    let keyword = |word: &str| Theirs::make_word(word, None);
     match token.text(text).len() {
         // A weaker lock is a lock.
         2 if word(at, "no") && before(&["for"]) && word(at + 1, "key") && word(at + 2, "update") => {
@@ -221,7 +291,7 @@ fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Parsed)
             }) =>
         {
             push(keyword("SELECT"));
-            push(Parsed::Mul);
+            push(Theirs::Mul);
             push(keyword("FROM"));
             Some(1)
         }
@@ -238,88 +308,237 @@ fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Parsed)
     }
 }
 
-fn translate(text: &str, token: Token) -> Parsed {
+fn translate(text: &str, token: Token) -> Theirs {
     let body = token.text(text);
     // The inside of a quoted token whose prefix has this many bytes. Escapes are left as they are: values are read from the text.
     let inside = |prefix: usize| body.get(prefix..body.len().saturating_sub(1)).unwrap_or("").to_string();
     match token.kind {
-        TokenKind::Word => Parsed::make_word(body, None),
-        TokenKind::QuotedName => Parsed::make_word(&inside(1).replace("\"\"", "\""), Some('"')),
+        TokenKind::Word => Theirs::make_word(body, None),
+        TokenKind::QuotedName => Theirs::make_word(&inside(1).replace("\"\"", "\""), Some('"')),
         // Escapes in names are not decoded: a name that no table has, so it can only be refused.
-        TokenKind::UnicodeName => Parsed::make_word(body, Some('"')),
-        TokenKind::Integer | TokenKind::Decimal => Parsed::Number(body.to_string(), false),
-        TokenKind::String => Parsed::SingleQuotedString(inside(1)),
-        TokenKind::EscapeString => Parsed::EscapedStringLiteral(inside(2)),
+        TokenKind::UnicodeName => Theirs::make_word(body, Some('"')),
+        TokenKind::Integer | TokenKind::Decimal => Theirs::Number(body.to_string(), false),
+        TokenKind::String => Theirs::SingleQuotedString(inside(1)),
+        TokenKind::EscapeString => Theirs::EscapedStringLiteral(inside(2)),
         TokenKind::DollarString => {
-            Parsed::DollarQuotedString(DollarQuotedString { value: body.to_string(), tag: None })
+            Theirs::DollarQuotedString(DollarQuotedString { value: body.to_string(), tag: None })
         }
-        TokenKind::UnicodeString => Parsed::UnicodeStringLiteral(inside(3)),
-        TokenKind::NationalString => Parsed::NationalStringLiteral(inside(2)),
-        TokenKind::BitString => Parsed::SingleQuotedByteStringLiteral(inside(2)),
-        TokenKind::HexString => Parsed::HexStringLiteral(inside(2)),
-        TokenKind::Parameter => Parsed::Placeholder(body.to_string()),
+        TokenKind::UnicodeString => Theirs::UnicodeStringLiteral(inside(3)),
+        TokenKind::NationalString => Theirs::NationalStringLiteral(inside(2)),
+        TokenKind::BitString => Theirs::SingleQuotedByteStringLiteral(inside(2)),
+        TokenKind::HexString => Theirs::HexStringLiteral(inside(2)),
+        TokenKind::Parameter => Theirs::Placeholder(body.to_string()),
         TokenKind::Operator => operator(body),
-        TokenKind::LeftParen => Parsed::LParen,
-        TokenKind::RightParen => Parsed::RParen,
-        TokenKind::LeftBracket => Parsed::LBracket,
-        TokenKind::RightBracket => Parsed::RBracket,
-        TokenKind::Comma => Parsed::Comma,
-        TokenKind::Semicolon => Parsed::SemiColon,
-        TokenKind::Dot => Parsed::Period,
-        TokenKind::DotDot => Parsed::CustomBinaryOperator("..".to_string()),
-        TokenKind::Colon => Parsed::Colon,
-        TokenKind::DoubleColon => Parsed::DoubleColon,
-        TokenKind::ColonEquals => Parsed::Assignment,
+        TokenKind::LeftParen => Theirs::LParen,
+        TokenKind::RightParen => Theirs::RParen,
+        TokenKind::LeftBracket => Theirs::LBracket,
+        TokenKind::RightBracket => Theirs::RBracket,
+        TokenKind::Comma => Theirs::Comma,
+        TokenKind::Semicolon => Theirs::SemiColon,
+        TokenKind::Dot => Theirs::Period,
+        TokenKind::DotDot => Theirs::CustomBinaryOperator("..".to_string()),
+        TokenKind::Colon => Theirs::Colon,
+        TokenKind::DoubleColon => Theirs::DoubleColon,
+        TokenKind::ColonEquals => Theirs::Assignment,
     }
 }
 
-fn operator(body: &str) -> Parsed {
+fn operator(body: &str) -> Theirs {
     match body {
-        "=" => Parsed::Eq,
-        "<>" | "!=" => Parsed::Neq,
-        "<" => Parsed::Lt,
-        ">" => Parsed::Gt,
-        "<=" => Parsed::LtEq,
-        ">=" => Parsed::GtEq,
-        "+" => Parsed::Plus,
-        "-" => Parsed::Minus,
-        "*" => Parsed::Mul,
-        "/" => Parsed::Div,
-        "%" => Parsed::Mod,
-        "||" => Parsed::StringConcat,
-        "&" => Parsed::Ampersand,
-        "|" => Parsed::Pipe,
-        "^" => Parsed::Caret,
-        "=>" => Parsed::RArrow,
-        "#" => Parsed::Sharp,
-        "~" => Parsed::Tilde,
-        "~*" => Parsed::TildeAsterisk,
-        "!~" => Parsed::ExclamationMarkTilde,
-        "!~*" => Parsed::ExclamationMarkTildeAsterisk,
-        "~~" => Parsed::DoubleTilde,
-        "~~*" => Parsed::DoubleTildeAsterisk,
-        "!~~" => Parsed::ExclamationMarkDoubleTilde,
-        "!~~*" => Parsed::ExclamationMarkDoubleTildeAsterisk,
-        "<<" => Parsed::ShiftLeft,
-        ">>" => Parsed::ShiftRight,
-        "&&" => Parsed::Overlap,
-        "!" => Parsed::ExclamationMark,
-        "@" => Parsed::AtSign,
-        "^@" => Parsed::CaretAt,
-        "|/" => Parsed::PGSquareRoot,
-        "||/" => Parsed::PGCubeRoot,
-        "->" => Parsed::Arrow,
-        "->>" => Parsed::LongArrow,
-        "#>" => Parsed::HashArrow,
-        "#>>" => Parsed::HashLongArrow,
-        "@>" => Parsed::AtArrow,
-        "<@" => Parsed::ArrowAt,
-        "#-" => Parsed::HashMinus,
-        "@?" => Parsed::AtQuestion,
-        "@@" => Parsed::AtAt,
-        "?" => Parsed::Question,
-        "?&" => Parsed::QuestionAnd,
-        "?|" => Parsed::QuestionPipe,
-        other => Parsed::CustomBinaryOperator(other.to_string()),
+        "=" => Theirs::Eq,
+        "<>" | "!=" => Theirs::Neq,
+        "<" => Theirs::Lt,
+        ">" => Theirs::Gt,
+        "<=" => Theirs::LtEq,
+        ">=" => Theirs::GtEq,
+        "+" => Theirs::Plus,
+        "-" => Theirs::Minus,
+        "*" => Theirs::Mul,
+        "/" => Theirs::Div,
+        "%" => Theirs::Mod,
+        "||" => Theirs::StringConcat,
+        "&" => Theirs::Ampersand,
+        "|" => Theirs::Pipe,
+        "^" => Theirs::Caret,
+        "=>" => Theirs::RArrow,
+        "#" => Theirs::Sharp,
+        "~" => Theirs::Tilde,
+        "~*" => Theirs::TildeAsterisk,
+        "!~" => Theirs::ExclamationMarkTilde,
+        "!~*" => Theirs::ExclamationMarkTildeAsterisk,
+        "~~" => Theirs::DoubleTilde,
+        "~~*" => Theirs::DoubleTildeAsterisk,
+        "!~~" => Theirs::ExclamationMarkDoubleTilde,
+        "!~~*" => Theirs::ExclamationMarkDoubleTildeAsterisk,
+        "<<" => Theirs::ShiftLeft,
+        ">>" => Theirs::ShiftRight,
+        "&&" => Theirs::Overlap,
+        "!" => Theirs::ExclamationMark,
+        "@" => Theirs::AtSign,
+        "^@" => Theirs::CaretAt,
+        "|/" => Theirs::PGSquareRoot,
+        "||/" => Theirs::PGCubeRoot,
+        "->" => Theirs::Arrow,
+        "->>" => Theirs::LongArrow,
+        "#>" => Theirs::HashArrow,
+        "#>>" => Theirs::HashLongArrow,
+        "@>" => Theirs::AtArrow,
+        "<@" => Theirs::ArrowAt,
+        "#-" => Theirs::HashMinus,
+        "@?" => Theirs::AtQuestion,
+        "@@" => Theirs::AtAt,
+        "?" => Theirs::Question,
+        "?&" => Theirs::QuestionAnd,
+        "?|" => Theirs::QuestionPipe,
+        other => Theirs::CustomBinaryOperator(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use sqlparser::ast::{Value, ValueWithSpan, Visit, Visitor};
+
+    use super::*;
+    use crate::sql::{Normalized, normalize};
+
+    struct Values(Vec<ValueWithSpan>);
+
+    impl Visitor for Values {
+        type Break = ();
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
+            self.0.push(value.clone());
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Parses, walks and drops on a stack as small as a runtime worker's.
+    fn on_small_stack(text: String) -> Result<(), ParseFailure> {
+        let work = move || {
+            with_parsed(&text, &Limits::default(), |parsed| {
+                let _ = parsed.statement.visit(&mut Values(Vec::new()));
+            })
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(work).expect("a thread").join().expect("no panic")
+    }
+
+    #[test]
+    fn every_value_is_its_literal() {
+        let literals = ["1", "4.5", "1e3", "'a'", "'it''s'", "'ä\n💛'", "E'a\\'b'", "$$x$$", "$t$it's$t$", "'a'\n 'b'"];
+        let shapes = [
+            "SELECT {} FROM t WHERE a = {} AND b IN ({}, {}) OR c BETWEEN {} AND {}",
+            "/* 'ü' 1 */ SELECT \"ö 1\", -{} -- 2 '\n, f({}), ARRAY[{}, {}]",
+            "INSERT INTO t (a, b) OVERRIDING USER VALUE VALUES ({}, {}), ({}, $1)",
+            "UPDATE t SET a = {}, b = b + {} WHERE id>-{} RETURNING CASE WHEN a = {} THEN {} END",
+            "DELETE FROM t WHERE a = {}::text AND CAST({} AS text) LIKE {}",
+            "WITH x AS (SELECT {} AS a) SELECT * FROM x JOIN t ON t.a = {} WHERE b ->> {} = {} FOR NO KEY UPDATE",
+        ];
+        let mut seen = 0;
+        for shape in shapes {
+            for first in 0..literals.len() {
+                for step in [1, 3, 7] {
+                    let (mut text, mut at) = (String::new(), first);
+                    for piece in shape.split_inclusive("{}") {
+                        text += &piece.replace("{}", literals[at % literals.len()]);
+                        at += step;
+                    }
+                    let mut normalized = Normalized::new(0);
+                    normalize(&text, &Limits::default(), &mut normalized).expect("tokens");
+                    let found = with_parsed(&text, &Limits::default(), |parsed| {
+                        let mut values = Values(Vec::new());
+                        let _ = parsed.statement.visit(&mut values);
+                        let place = |value: ValueWithSpan| (parsed.literal_at(value.span), value.value);
+                        values.0.into_iter().map(place).collect::<Vec<_>>()
+                    });
+                    for (index, value) in found.unwrap_or_else(|error| panic!("{text}: {error:?}")) {
+                        let inside = match &value {
+                            Value::Number(number, _) => number.to_string(),
+                            Value::SingleQuotedString(inside) => format!("'{inside}'"),
+                            Value::EscapedStringLiteral(inside) => format!("E'{inside}'"),
+                            Value::DollarQuotedString(dollar) => dollar.value.clone(),
+                            _ => {
+                                assert_eq!(index, None, "{text}");
+                                continue;
+                            }
+                        };
+                        let literal = normalized.literals[usize::from(index.expect("a literal"))];
+                        assert_eq!(text[literal.start as usize..literal.end as usize], inside, "{text}");
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert!(seen >= 750, "only {seen} values");
+    }
+
+    #[test]
+    fn no_statement_overflows_the_stack() {
+        let repeat = |head: &str, body: &str, middle: &str, close: &str, times: usize| {
+            format!("{head}{}{middle}{}", body.repeat(times), close.repeat(times))
+        };
+        for times in [7, 60, 140, 190, 1_000, 4_900, 40_000, 100_000] {
+            for (head, body, middle, close) in [
+                ("SELECT ", "(", "1", ")"),
+                ("SELECT a FROM t WHERE a = 1", " OR a = 1", "", ""),
+                ("SELECT 1", " UNION SELECT 1", "", ""),
+                ("SELECT 1", " UNION ALL (SELECT 1)", "", ""),
+                ("SELECT ", "NOT ", "a", ""),
+                ("SELECT ", "- ", "1", ""),
+                ("SELECT a", "::b", "", ""),
+                ("SELECT ", "CASE WHEN a THEN ", "1", " END"),
+                ("SELECT ", "CASE ", "a", " WHEN 1 THEN 1 END"),
+                ("SELECT ", "ARRAY[", "1", "]"),
+                ("SELECT a", "[1]", "", ""),
+                ("SELECT * FROM t", " JOIN t ON true", "", ""),
+                ("SELECT * FROM ", "(SELECT * FROM ", "t", ") a"),
+                ("SELECT * FROM ", "t JOIN (", "t", ") ON true"),
+                ("", "WITH a AS (", "SELECT 1", ") SELECT 1"),
+                ("SELECT ", "f(", "1", ")"),
+                ("SELECT ", "INTERVAL ", "'1'", ""),
+                ("SELECT ", "PRIOR ", "a", ""),
+                ("", "EXPLAIN ", "SELECT 1", ""),
+                ("", "PREPARE a AS ", "SELECT 1", ""),
+                ("", "INSERT INTO t ", "SELECT 1", ""),
+                ("", "IF a THEN ", "SELECT 1", "; END IF"),
+                ("", "WHILE a BEGIN ", "SELECT 1", "; END"),
+                ("", "DESC ", "SELECT 1", ""),
+                ("SELECT a", " COLLATE b", "", ""),
+                ("SELECT a", " IS NULL", "", ""),
+                ("SELECT a", ".b", "", ""),
+                ("SELECT ", "EXISTS (SELECT ", "1", ")"),
+                ("SELECT ", "1 + (", "1", ")"),
+            ] {
+                match on_small_stack(repeat(head, body, middle, close, times)) {
+                    Err(ParseFailure::TooComplex(error)) => assert!(
+                        error.code == SqlState::STATEMENT_TOO_COMPLEX || error.code == SqlState::PROGRAM_LIMIT_EXCEEDED,
+                        "{head}{body} {times}: {error:?}"
+                    ),
+                    Err(ParseFailure::NotUnderstood { .. }) | Ok(()) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_statement_and_no_more() {
+        for text in ["SELECT 1; SELECT 2", "SELECT 1 1", "SELECT 'open", "", "SELECT a FROM t WHERE a IN (1,)"] {
+            let result = with_parsed(text, &Limits::default(), |_| ());
+            assert!(matches!(result, Err(ParseFailure::NotUnderstood { .. })), "{text}: {result:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn token_soup_does_not_panic(words in proptest::collection::vec(proptest::sample::select(vec![
+            "select", "from", "where", "(", ")", "[", "]", ",", "'a'", "1", "$1", "::", "-", ">-", "and", "or", "not", "in",
+            "case", "when", "end", "insert into", "values", "update", "set", "on conflict", "with", "as", "union", "t", "\"Q\"",
+            ".", ";", "interval", "create table", "alter", "for no key update", "overriding user value", "only", "table", "é",
+            "isnull", "variadic", "=", "*", "E'\\n'", "$$d$$", "/* c */", "like", "between", "over", "lateral", "join",
+        ]), 0..30)) {
+            let text = words.join(" ");
+            let _ = with_parsed(&text, &Limits::default(), |_| ());
+            let _ = crate::sql::classify(&text);
+        }
     }
 }

@@ -52,6 +52,9 @@ pub trait Vindex: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// Builds a vindex from its options for the shards of its keyspace.
+pub type Build = fn(toml::de::ValueDeserializer<'_>, &Shards<'_>) -> Result<Box<dyn Vindex>, SpecError>;
+
 /// A kind of vindex: what `type = "..."` may say in a vschema file.
 #[derive(Clone, Copy)]
 pub struct Kind {
@@ -60,7 +63,7 @@ pub struct Kind {
     /// Its manual entry.
     pub about: &'static str,
     /// Builds one from the operator's options (the table without `type` and `keyspace`).
-    pub build: fn(toml::de::ValueDeserializer<'_>, &Shards<'_>) -> Result<Box<dyn Vindex>, SpecError>,
+    pub build: Build,
     /// The JSON Schema of the options.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }

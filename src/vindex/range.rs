@@ -54,7 +54,7 @@ struct Range {
 enum Bounds {
     Int(Box<[i64]>),
     Numeric(Box<[BigDecimal]>),
-    Uuid(Box<[u128]>),
+    Uuid(Strings),
     Date(Box<[i32]>),
     Timestamp(Box<[i64]>),
     Bytes(Strings),
@@ -105,7 +105,7 @@ impl Bounds {
         Some(match family {
             Family::Int => Bounds::Int(all!(Int, value => *value)?),
             Family::Numeric => Bounds::Numeric(all!(Numeric, value => value.clone().into_owned())?),
-            Family::Uuid => Bounds::Uuid(all!(Uuid, value => *value)?),
+            Family::Uuid => Bounds::Uuid(Strings::new(all!(Uuid, value => value.to_be_bytes().into())?)),
             Family::Date => Bounds::Date(all!(Date, value => *value)?),
             Family::Timestamp => Bounds::Timestamp(all!(Timestamp, value => *value)?),
             Family::Text => Bounds::Text(Strings::new(all!(Text, value => value.as_bytes().into())?)),
@@ -118,7 +118,7 @@ impl Bounds {
         Some(match (self, key) {
             (Bounds::Int(bounds), Key::Int(value)) => interval(bounds, value),
             (Bounds::Numeric(bounds), Key::Numeric(value)) => interval(bounds, value.as_ref()),
-            (Bounds::Uuid(bounds), Key::Uuid(value)) => interval(bounds, value),
+            (Bounds::Uuid(bounds), Key::Uuid(value)) => bounds.interval(&value.to_be_bytes()),
             (Bounds::Date(bounds), Key::Date(value)) => interval(bounds, value),
             (Bounds::Timestamp(bounds), Key::Timestamp(value)) => interval(bounds, value),
             (Bounds::Text(bounds), Key::Text(value)) => bounds.interval(value.as_bytes()),

@@ -20,8 +20,8 @@ use std::sync::{Arc, OnceLock};
 
 use goldseam::cli::demo::layout::{shard_names, vschema_toml};
 use goldseam::cli::demo::load::{self, DATABASE, Load, PASSWORD, USER};
-use goldseam::cli::demo::{config_toml, tables};
-use goldseam::local::{Account, Cluster, Folder, Spec, find_or_install, installs_by_default};
+use goldseam::cli::demo::{self, tables};
+use goldseam::local::{Account, Cluster, Folder, Spec, find_for_tests};
 use goldseam::server::Server;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -52,13 +52,12 @@ pub fn get() -> &'static Fixture {
 }
 
 fn start() -> Fixture {
-    let mut servers = start_servers(SHARDS + 1);
+    let servers = start_servers(SHARDS + 1);
     let names = shard_names(SHARDS);
     let ports: Vec<u16> = servers.servers.iter().map(|server| server.port()).collect();
     let (shards, oracle) = ports.split_at(SHARDS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let text = vschema_toml(SHARDS);
-    let vschema = goldseam::vschema::load(&[("commerce.toml".into(), text.clone())], &names).unwrap();
+    let vschema = goldseam::vschema::load(&[("commerce.toml".into(), vschema_toml(SHARDS))], &names).unwrap();
     let (loads, _) = Load::sharded(&vschema).unwrap();
     let mut all: Vec<(String, u16, Load)> =
         names.iter().zip(shards).zip(loads).map(|((name, port), load)| (name.clone(), *port, load)).collect();
@@ -69,15 +68,14 @@ fn start() -> Fixture {
             add_guest(*port).await;
         }
     });
-    let config = write_files(servers.path(), &names, shards, &text);
+    let config = write_files(&servers, &names);
     let proxy_port = runtime.block_on(start_proxy(&config));
-    servers.servers.shrink_to_fit();
     Fixture { cluster: servers, config, proxy_port, runtime }
 }
 
 /// Fresh, empty servers for a test that wants to stop or break some: they go when dropped.
 pub fn start_servers(count: usize) -> Cluster {
-    let binaries = find_or_install(None, installs_by_default()).unwrap();
+    let binaries = find_for_tests().unwrap();
     let folder = Folder::temporary(Account::for_servers().unwrap()).unwrap();
     Cluster::start(folder, &Spec::new(binaries, count)).unwrap()
 }
@@ -90,12 +88,11 @@ pub async fn start_proxy(config: &Path) -> u16 {
     port
 }
 
-fn write_files(path: &Path, names: &[String], ports: &[u16], vschema: &str) -> PathBuf {
-    let config = path.join("goldseam.toml");
-    std::fs::create_dir_all(path.join("vschema")).unwrap();
-    std::fs::write(path.join("vschema/commerce.toml"), vschema).unwrap();
+fn write_files(cluster: &Cluster, names: &[String]) -> PathBuf {
+    let config = demo::write_files(cluster, 0, names).unwrap_or_else(|failure| panic!("{failure:?}"));
     let guest = format!("\n[auth.user.{GUEST}]\npassword = \"{GUEST_PASSWORD}\"\n");
-    std::fs::write(&config, config_toml(0, names, ports) + &guest).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + &guest).unwrap();
     config
 }
 

@@ -1,4 +1,5 @@
 //! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
 
+mod clients;
 mod fixture;
 mod sample;

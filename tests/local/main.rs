@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use goldseam::local::{
-    Account, Binaries, Cluster, Folder, LocalError, Spec, Stop, find_or_install, installs_by_default,
-};
+use goldseam::local::{Account, Binaries, Cluster, Folder, LocalError, Spec, Stop, find_for_tests};
 
 fn binaries() -> Binaries {
-    find_or_install(None, installs_by_default()).unwrap()
+    find_for_tests().unwrap()
 }
 
 fn temporary() -> Folder {

@@ -1,10 +1,10 @@
 //! `goldseam check`: the files against the servers, before a client finds the difference.
 //!
-//! [`facts`] asks each server, [`judge`](mod@judge) compares the answers with the vschema and with each other. Asking is one
+//! `facts` asks each server, `judge` compares the answers with the vschema and with each other. Asking is one
 //! connection per login and shard, all at the same time; a server that does not answer is a finding and does not hide those of the others.
 
 mod facts;
-mod judge;
+pub mod judge;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use self::facts::Facts;
 use self::judge::{Finding, Level};
-use super::{ConfigFile, FAILURE, Failure, Format, SUCCESS, Shared, files, logs, style::Paint};
+use super::{ConfigFile, FAILURE, Failure, Format, SUCCESS, Shared, logs, style::Paint};
 use crate::backend::{Backend, ConnectOptions, Connector, Login};
 use crate::config::Config;
 use crate::error::PgError;
@@ -72,8 +72,8 @@ impl Report {
     }
 }
 
-pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
-    let files = files::load(&arguments.file.config)?;
+pub(super) fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
+    let files = super::load_files(&arguments.file)?;
     logs::start(&files.config.log, shared)?;
     let report = super::small_runtime()?.block_on(check(&files.config, &files.vschema));
     match arguments.format {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::facts::{self, ColumnFacts, Facts, ForeignKey, TableFacts, Unique};
 use super::judge::{Finding, Level, judge};
 use crate::cli::demo::load::{self, DATABASE, Load, PASSWORD, USER};
-use crate::local::{Account, Cluster, Folder, Spec, find_or_install, installs_by_default};
+use crate::local::{Account, Cluster, Folder, Spec, find_for_tests};
 use crate::types::{Key, KeyType, KeyspaceId, ShardId, VindexId, oid};
 use crate::vindex::{Placement, Vindex};
 use crate::vschema::{Keyspace, NamedVindex, Table, TablePlacement, Vschema};
@@ -216,7 +216,7 @@ fn a_shard_that_could_not_be_asked_hides_nothing_of_the_others() {
 
 #[test]
 fn a_real_servers_catalog_is_read() {
-    let binaries = find_or_install(None, installs_by_default()).unwrap();
+    let binaries = find_for_tests().unwrap();
     let folder = Folder::temporary(Account::for_servers().unwrap()).unwrap();
     let cluster = Cluster::start(folder, &Spec::new(binaries, 1)).unwrap();
     let port = cluster.servers[0].port();

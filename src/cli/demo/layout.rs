@@ -18,7 +18,16 @@ pub fn vschema_toml(shards: usize) -> String {
     let names: Vec<String> = shard_names(shards).iter().map(|name| format!("{name:?}")).collect();
     let all = format!("[{}]", names.join(", "));
     let parts: Vec<String> = SAMPLE.split(ALL_SHARDS).map(|part| wrap_names(part, shards)).collect();
-    parts.join(&all)
+    let text = parts.join(&all);
+    // Over one shard the tables are unsharded by themselves, and no table is left to say where a vindex belongs.
+    if shards > 1 {
+        return text;
+    }
+    let keyed = |line: &str| match line.starts_with("[vindex.") {
+        true => format!("{line}\nkeyspace = \"commerce\"\n"),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(keyed).collect()
 }
 
 /// `"s3"` becomes `"s1"` where there are two shards.

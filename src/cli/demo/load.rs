@@ -52,6 +52,8 @@ pub struct Spread {
     pub table: &'static str,
     /// By shard.
     pub rows: Vec<u64>,
+    /// The shards hold the same rows.
+    pub copies: bool,
 }
 
 impl Load {
@@ -97,7 +99,8 @@ impl Load {
                 let shard = usize::from(shard.0);
                 loads[shard].table(data, std::mem::take(&mut lines[shard]));
             }
-            spreads.push(Spread { table: data.name, rows: counts });
+            let copies = table.placement == TablePlacement::Reference;
+            spreads.push(Spread { table: data.name, rows: counts, copies });
         }
         loads.iter_mut().for_each(|load| load.steps.push(Step::Run("ANALYZE".into())));
         Ok((loads, spreads))

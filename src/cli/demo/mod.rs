@@ -1,6 +1,6 @@
 //! `goldseam demo`: from nothing to a proxy in front of real servers, for somebody who has one minute.
 //!
-//! In order: find PostgreSQL ([`local`](crate::local)), start the shards, fill them ([`load`]), write the two files an operator
+//! In order: find PostgreSQL ([`crate::local`]), start the shards, fill them ([`load`]), write the two files an operator
 //! would write, serve, say what to try. Everything lives in one folder and one process; Ctrl-C takes it all down again.
 
 pub mod layout;
@@ -19,10 +19,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::load::{DATABASE, Load, PASSWORD, Spread, USER};
-use super::{Failure, SUCCESS, Shared, files, logs, style::Paint};
+use super::{Failure, SUCCESS, Shared, logs, style::Paint};
 use crate::config::{Log, LogFormat};
 use crate::local::{self, Access, Account, Binaries, Cluster, Folder, MAX_SERVERS, Spec, Stop};
-use crate::server::Server;
+use crate::server::{Server, files};
 
 /// How long clients may finish after Ctrl-C; a second Ctrl-C does not wait.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ pub struct Arguments {
     /// The proxy's port on 127.0.0.1; 0 chooses a free one
     #[arg(long, default_value_t = 6432)]
     port: u16,
-    /// Keep the servers' data; the same command starts them again with it
+    /// Keep the servers' data under ~/.local/share, for root under /var/lib; the same command starts them again with it
     #[arg(long)]
     keep: bool,
     /// Where to keep it; implies --keep
@@ -64,7 +64,7 @@ impl Arguments {
     }
 }
 
-pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
+pub(super) fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
     // Quiet by default: the demo's own words are what the user should read.
     logs::start(&Log { level: "warn".into(), format: LogFormat::Plain }, shared)?;
     port_is_free(arguments.port)?;
@@ -100,7 +100,7 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
     let plural = if shards == 1 { "shard" } else { "shards" };
     eprintln!("{} {shards} {plural} in {}", said.green("started"), cluster.path().display());
 
-    let config_path = write_files(cluster.path(), arguments.port, &names, &ports)?;
+    let config_path = write_files(&cluster, arguments.port, &names)?;
     if fresh {
         // A load that is dropped half-way leaves a folder without MARK; it is filled from scratch next time.
         let spread = tokio::select! {
@@ -164,10 +164,21 @@ fn folder(arguments: &Arguments) -> Result<Folder, Failure> {
     let account = Account::for_servers().map_err(Failure::new)?;
     let folder = match (&arguments.dir, arguments.keep) {
         (Some(dir), _) => Folder::kept(dir, account),
-        (None, true) => Folder::kept(&std::env::temp_dir().join("goldseam-demo"), account),
+        (None, true) => Folder::kept(&kept_folder()?, account),
         (None, false) => Folder::temporary(account),
     };
     folder.map_err(Failure::new)
+}
+
+/// Where `--keep` keeps: not in a folder that everybody can write to, where a link could wait for us.
+fn kept_folder() -> Result<PathBuf, Failure> {
+    if local::is_root() {
+        return Ok("/var/lib/goldseam-demo".into()); // the servers' user cannot enter root's home
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
+    let base = data.or_else(home).ok_or_else(|| Failure::usage("HOME is not set: say where to keep it with --dir"))?;
+    Ok(base.join("goldseam-demo"))
 }
 
 /// A kept folder is not silently spread anew; one whose load was interrupted is emptied.
@@ -194,18 +205,20 @@ fn same_shards(path: &Path, names: &[String]) -> Result<(), Failure> {
 }
 
 /// The files an operator would write; they stay readable beside the servers while the demo runs.
-fn write_files(path: &Path, port: u16, names: &[String], ports: &[u16]) -> Result<PathBuf, Failure> {
+pub fn write_files(cluster: &Cluster, port: u16, names: &[String]) -> Result<PathBuf, Failure> {
+    let path = cluster.path();
     let failed = |e: std::io::Error| in_folder(path, &e);
-    let vschema = path.join("vschema");
-    fs::create_dir_all(&vschema).map_err(failed)?;
+    let ports: Vec<u16> = cluster.servers.iter().map(|server| server.port()).collect();
+    let vschema = cluster.subfolder("vschema").map_err(Failure::new)?;
+    cluster.subfolder("data").map_err(Failure::new)?;
     fs::write(vschema.join("commerce.toml"), layout::vschema_toml(names.len())).map_err(failed)?;
     let config = path.join("goldseam.toml");
-    fs::write(&config, config_toml(port, names, ports)).map_err(failed)?;
+    fs::write(&config, config_toml(port, names, &ports)).map_err(failed)?;
     Ok(config)
 }
 
 /// The demo's `goldseam.toml`.
-pub fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
+fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
     let mut text = format!(
         "listen   = \"127.0.0.1:{port}\"\nvschema  = \"vschema/commerce.toml\"\ndata_dir = \"data\"\n\n\
          [auth]\nmethod = \"scram-sha-256\"\n[auth.user.{USER}]\npassword = \"{PASSWORD}\"\noperator = true\n"
@@ -217,7 +230,7 @@ pub fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
 }
 
 async fn fill(config: &Path, names: &[String], ports: &[u16], superuser: &str) -> Result<Vec<Spread>, Failure> {
-    let vschema = files::load(config)?.vschema;
+    let vschema = files::load(config).map_err(Failure::new)?.vschema;
     let (loads, spread) = Load::sharded(&vschema).map_err(Failure::new)?;
     let total = loads.iter().map(Load::rows).sum();
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());

@@ -14,13 +14,11 @@ pub fn table(spread: &[Spread], names: &[String]) -> String {
     let mut text = format!("\n  {:14}{:>9}", "table", "rows");
     names[..shown].iter().for_each(|name| text += &format!("{name:>8}"));
     text += if shown < names.len() { "  ...\n" } else { "\n" };
-    for Spread { table, rows } in spread {
-        // A reference table's copies are one set of rows.
-        let copies = rows.len() > 1 && rows.iter().all(|n| *n == rows[0]);
-        let total: u64 = if copies { rows[0] } else { rows.iter().sum() };
+    for Spread { table, rows, copies } in spread {
+        let total = if *copies { rows.iter().max().copied().unwrap_or(0) } else { rows.iter().sum() };
         text += &format!("  {table:14}{total:>9}");
         rows[..shown].iter().for_each(|n| text += &format!("{n:>8}"));
-        text += if copies { "  a copy on each\n" } else { "\n" };
+        text += if *copies { "  a copy on each\n" } else { "\n" };
     }
     text
 }
