@@ -103,6 +103,19 @@ pub enum Origin {
     Parameter(u16),
     /// Folded by the planner (NULL, TRUE, 1 + 1).
     Constant(Raw<'static>),
+    /// `1 + 1`: integer arithmetic on what is known at run time.
+    Arithmetic(Box<(KeySource, Arithmetic, KeySource)>),
+}
+
+/// An operation on two integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
 }
 
 /// What a session does beside sending the statement.
