@@ -85,7 +85,7 @@ impl Planner<'_> {
                     && let Expr::Subquery(subquery) = unwrap(right)
                 {
                     let outputs = self.query(subquery)?;
-                    self.from_outputs(&column, outputs, reach);
+                    self.carry_outputs(&column, outputs, reach);
                     return Ok(true);
                 }
                 Ok(false)
@@ -111,7 +111,7 @@ impl Planner<'_> {
             Expr::InSubquery { expr, subquery, negated: false } => {
                 let Some(column) = self.column_of(expr) else { return Ok(false) };
                 let outputs = self.query(subquery)?;
-                self.from_outputs(&column, outputs, reach);
+                self.carry_outputs(&column, outputs, reach);
                 Ok(true)
             }
             Expr::BinaryOp { op: BinaryOperator::Or, .. } => {
@@ -227,7 +227,7 @@ impl Planner<'_> {
     }
 
     /// `column IN (sub-query)`: the column has values that the sub-query's only column has.
-    fn from_outputs(&mut self, column: &Found, outputs: super::Outputs, reach: Reach<'_>) {
+    fn carry_outputs(&mut self, column: &Found, outputs: super::Outputs, reach: Reach<'_>) {
         let [output] = outputs.columns.as_slice() else { return };
         if !outputs.complete {
             return;

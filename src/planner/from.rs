@@ -152,11 +152,6 @@ impl Planner<'_> {
                     self.scopes.push(Scope { instances, merged, opaque: from.scope.opaque });
                     let block = self.scopes.len() - 2;
                     let hidden = self.scopes.remove(block);
-                    let reach = match reach {
-                        // An inner join below an outer one restricts its own tables only, which is what it names.
-                        Reach::All => Reach::All,
-                        other => other,
-                    };
                     let result = self.condition(condition, reach);
                     self.scopes.insert(block, hidden);
                     self.scopes.pop();

@@ -93,10 +93,10 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             return plan;
         }
         Command::Copy { query: Some(query), .. } => return plan_query(context, text, inside(query)),
-        Command::Copy { query: None, from, .. } => copy(context, text, tokens, *from).map(|route| {
+        Command::Copy { query: None, from, .. } => {
             effects.writes = *from;
-            route
-        }),
+            copy(context, text, tokens, *from)
+        }
         Command::Fetch(_) | Command::Move(_) | Command::ClosePortal(_) => {
             return simple(Fallback::Attached, "the cursor is where the transaction is", effects);
         }
