@@ -7,7 +7,7 @@
 //!   -> table countries: a copy on every shard
 //! ```
 
-use super::{KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+use super::{Arithmetic, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
 use crate::vschema::Vschema;
@@ -112,6 +112,15 @@ fn source(source: &KeySource) -> String {
         Origin::Parameter(index) => format!("${}", u32::from(*index) + 1),
         Origin::Constant(Raw::Null) => "NULL".into(),
         Origin::Constant(_) => "a constant".into(),
+        Origin::Arithmetic(terms) => {
+            let (left, operation, right) = &**terms;
+            let sign = match operation {
+                Arithmetic::Add => '+',
+                Arithmetic::Subtract => '-',
+                Arithmetic::Multiply => '*',
+            };
+            format!("({} {sign} {})", self::source(left), self::source(right))
+        }
     };
     let cast = if source.cast.is_some() { " (cast)" } else { "" };
     format!("{sign}{value}{cast}")

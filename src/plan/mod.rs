@@ -22,7 +22,9 @@ pub struct Plan {
 /// The planner's answer.
 #[derive(Debug, Clone)]
 pub enum Verdict {
+    /// One shard can answer.
     Route(Route),
+    /// No shard can, or it is not certain.
     Refuse(Box<PgError>),
 }
 
@@ -59,7 +61,9 @@ pub enum Fallback {
 pub struct Requirement {
     /// As the statement calls it, for messages.
     pub table: String,
+    /// The table's keyspace.
     pub keyspace: KeyspaceId,
+    /// The vindex that places its rows.
     pub vindex: VindexId,
     /// One entry per key column, in the vindex's order.
     pub columns: Vec<KeyColumn>,
@@ -70,8 +74,11 @@ pub struct Requirement {
 /// A key column and the values that restrict it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyColumn {
+    /// The column.
     pub name: String,
+    /// Its type.
     pub key_type: KeyType,
+    /// What it is restricted to.
     pub values: KeySet,
 }
 
@@ -87,6 +94,7 @@ pub enum KeySet {
 /// Where a key's value comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeySource {
+    /// Where the value comes from.
     pub origin: Origin,
     /// `-x`.
     pub negate: bool,
@@ -103,6 +111,19 @@ pub enum Origin {
     Parameter(u16),
     /// Folded by the planner (NULL, TRUE, 1 + 1).
     Constant(Raw<'static>),
+    /// `1 + 1`: integer arithmetic on what is known at run time.
+    Arithmetic(Box<(KeySource, Arithmetic, KeySource)>),
+}
+
+/// An operation on two integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
 }
 
 /// What a session does beside sending the statement.
@@ -124,9 +145,13 @@ pub struct Effects {
 /// Why a session keeps a backend beyond its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pin {
+    /// A temporary table, sequence or view.
     TemporaryTable,
+    /// A cursor that outlives its transaction.
     HoldCursor,
+    /// A channel is listened to.
     Listen,
+    /// An advisory lock of the session.
     AdvisoryLock,
     /// `currval`, `lastval`, `setseed`: state that only this connection has.
     SessionState,

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{KeyColumn, KeySet, KeySource, Origin, Requirement, Route, Values};
+use super::{Arithmetic, KeyColumn, KeySet, KeySource, Origin, Requirement, Route, Values};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::types::array::decode_array;
@@ -303,12 +303,32 @@ impl KeySource {
             Origin::Literal(index) => values.literal(*index).ok_or("this kind of literal is not read as a key")?,
             Origin::Parameter(index) => values.parameter(*index).ok_or("its value is not known")?,
             Origin::Constant(raw) => raw.clone(),
+            Origin::Arithmetic(terms) => {
+                let (left, operation, right) = &**terms;
+                let (left, right) = (left.integer(values)?, right.integer(values)?);
+                let result = match operation {
+                    Arithmetic::Add => left.checked_add(right),
+                    Arithmetic::Subtract => left.checked_sub(right),
+                    Arithmetic::Multiply => left.checked_mul(right),
+                };
+                let result = result.ok_or("the result is beyond 64 bits")?;
+                Raw::Text { text: Cow::Owned(result.to_string()), oid: oid::INT8 }
+            }
         };
         let raw = match self.cast {
             Some(cast) => convert(raw, cast)?,
             None => raw,
         };
         if self.negate { negated(raw) } else { Ok(raw) }
+    }
+}
+
+impl KeySource {
+    fn integer(&self, values: &dyn Values) -> Result<i64, &'static str> {
+        match self.value(values)? {
+            Raw::Text { text, .. } => text.parse().map_err(|_| "only arithmetic on integers is folded"),
+            _ => Err("only arithmetic on integers is folded"),
+        }
     }
 }
 

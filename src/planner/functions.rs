@@ -109,6 +109,14 @@ const HARMLESS: &[&str] = &[
     "pg_collation_actual_version",
     "pg_database_collation_actual_version",
     "pg_extension_config_dump",
+    // Words of the grammar that the parser gives out as calls.
+    "user",
+    "current_catalog",
+    "current_role",
+    "array",
+    "session_user",
+    "current_user",
+    "current_schema",
 ];
 
 const HOME: &[&str] = &[

@@ -41,16 +41,21 @@
 //!
 //! # Where the ideas live
 //!
-//! [`walk`] goes through query blocks and joins, [`expr`] through conditions and expressions, [`write`] through INSERT, UPDATE and
+//! [`walk`] goes through query blocks, [`from`] through joins, [`condition`] reads what restricts, [`expr`] and [`calls`] walk all other
+//! expressions, [`write`] INSERT, UPDATE and
 //! DELETE; [`facts`] solves who has which values; [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
 //! What is deliberately absent: merging results of several shards, which later layers will add where this one refuses.
 
+mod calls;
+mod condition;
 mod expr;
 mod facts;
+mod from;
 mod functions;
 mod refuse;
 mod scope;
 mod source;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod utility;

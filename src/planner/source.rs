@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use super::Planner;
-use crate::plan::{KeySet, KeySource, Origin};
+use crate::plan::{Arithmetic, KeySet, KeySource, Origin};
 use crate::sql::parse::byte_of;
 use crate::types::{Oid, Raw, oid};
 
@@ -29,6 +29,25 @@ impl Planner<'_> {
             Expr::UnaryOp { op: UnaryOperator::Plus, expr } => {
                 let number = matches!(unwrap(expr), Expr::Value(value) if matches!(value.value, Value::Number(..)));
                 if number { self.source(expr) } else { None }
+            }
+            Expr::BinaryOp { left, op, right } => {
+                let operation = match op {
+                    BinaryOperator::Plus => Arithmetic::Add,
+                    BinaryOperator::Minus => Arithmetic::Subtract,
+                    BinaryOperator::Multiply => Arithmetic::Multiply,
+                    _ => return None,
+                };
+                // Numbers only: the type of a parameter beside an operator is PostgreSQL's to infer.
+                let number = |expr: &Expr| match unwrap(expr) {
+                    Expr::Value(value) => matches!(value.value, Value::Number(..)),
+                    Expr::BinaryOp { .. } => true,
+                    _ => false,
+                };
+                if !number(left) || !number(right) {
+                    return None;
+                }
+                let terms = Box::new((self.source(left)?, operation, self.source(right)?));
+                Some(KeySource { origin: Origin::Arithmetic(terms), negate: false, cast: None })
             }
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
                 let cast = type_oid(data_type)?;
@@ -54,6 +73,12 @@ impl Planner<'_> {
             Value::Placeholder(name) => {
                 let number: u32 = name.strip_prefix('$')?.parse().ok()?;
                 Some(Origin::Parameter(u16::try_from(number.checked_sub(1)?).ok()?))
+            }
+            // `0x1F` and `1_000` share their kind with bit strings, which are never keys.
+            Value::Number(digits, _)
+                if digits.bytes().any(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) =>
+            {
+                None
             }
             Value::Number(..)
             | Value::SingleQuotedString(_)

@@ -18,7 +18,6 @@ use crate::vschema::TablePlacement;
 
 /// What the tokens alone tell of a statement's effects, for statements whose way is fixed beforehand.
 pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Effects {
-    let word = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token.is(text, word));
     let reads = ["select", "values", "table", "show", "explain", "fetch", "move", "close", "declare"];
     let locks = tokens.windows(2).any(|pair| {
         pair[0].is(text, "for") && ["update", "no", "share", "key"].iter().any(|lock| pair[1].is(text, lock))
@@ -48,7 +47,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
         reads.contains(&first.as_ref()) || tokens.first().is_some_and(|token| token.kind == TokenKind::LeftParen);
     let selects_into = first == "select" && tokens.iter().any(|token| token.is(text, "into"));
     Effects {
-        writes: !reading || locks || selects_into || tokens.len() > 1 && word(0, "explain") && word(1, "analyze"),
+        writes: !reading || locks || selects_into || matches!(command, Command::Explain { analyze: true, .. }),
         floating: false,
         timed: true,
         ddl: matches!(command, Command::Ddl) || selects_into,
@@ -95,10 +94,10 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             return plan;
         }
         Command::Copy { query: Some(query), .. } => return plan_query(context, text, inside(query)),
-        Command::Copy { query: None, from, .. } => copy(context, text, tokens, *from).map(|route| {
+        Command::Copy { query: None, from, .. } => {
             effects.writes = *from;
-            route
-        }),
+            copy(context, text, tokens, *from)
+        }
         Command::Fetch(_) | Command::Move(_) | Command::ClosePortal(_) => {
             return simple(Fallback::Attached, "the cursor is where the transaction is", effects);
         }

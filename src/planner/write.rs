@@ -5,7 +5,7 @@ use sqlparser::ast::{
     OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
 };
 
-use super::expr::Reach;
+use super::condition::Reach;
 use super::scope::{self, Instance, Place, Scope};
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};

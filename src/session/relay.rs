@@ -489,8 +489,7 @@ mod tests {
     #[test]
     fn a_simple_query_passes_as_it_is() {
         let row = message(b'D', b"\0\x01\0\0\0\x011");
-        let messages =
-            [message(b'T', b"\0\0"), row.clone(), row, message(b'C', b"SELECT 2\0"), message(b'Z', b"I")];
+        let messages = [message(b'T', b"\0\0"), row.clone(), row, message(b'C', b"SELECT 2\0"), message(b'Z', b"I")];
         let relay = check("rows", &[Expect::Query { pass: true }], &messages, "TDDCZ");
         assert!(relay.is_idle());
     }
@@ -557,7 +556,8 @@ mod tests {
 
     #[test]
     fn notices_and_notifications_pass_at_any_time() {
-        let messages = [message(b'N', ERROR), message(b'A', b"\0\0\0\x01c\0\0"), message(b'C', b"X\0"), message(b'Z', b"I")];
+        let messages =
+            [message(b'N', ERROR), message(b'A', b"\0\0\0\x01c\0\0"), message(b'C', b"X\0"), message(b'Z', b"I")];
         check("in a query", &[Expect::Query { pass: true }], &messages, "NACZ");
     }
 

@@ -14,6 +14,8 @@ pub mod literal;
 pub mod normalize;
 pub mod parse;
 pub mod split;
+#[cfg(test)]
+mod tests;
 
 pub use classify::classify;
 pub use command::{Command, DiscardTarget, SetValue};

@@ -1,0 +1,203 @@
+//! Function calls: their arguments, and what a function does beside giving a value.
+
+use sqlparser::ast::{
+    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectName,
+    Value, WindowType,
+};
+
+use super::functions::{self, Class};
+use super::{Planner, refuse, scope};
+use crate::error::PgError;
+use crate::plan::Pin;
+
+impl Planner<'_> {
+    /// A function call: its arguments, and what it does beyond them.
+    pub(super) fn function(&mut self, function: &Function) -> Result<(), PgError> {
+        if function.uses_odbc_syntax || !matches!(function.parameters, FunctionArguments::None) {
+            return Err(refuse::construct("this form of function call"));
+        }
+        self.call(&function.name, &function.args)?;
+        self.exprs(function.filter.as_deref())?;
+        self.order(&function.within_group)?;
+        match &function.over {
+            None | Some(WindowType::NamedWindow(_)) => Ok(()),
+            Some(WindowType::WindowSpec(window)) => self.window(window),
+        }
+    }
+
+    /// A call's name and arguments.
+    pub(super) fn call(&mut self, name: &ObjectName, arguments: &FunctionArguments) -> Result<(), PgError> {
+        let first = match arguments {
+            FunctionArguments::None => None,
+            FunctionArguments::Subquery(query) => {
+                self.query(query)?;
+                None
+            }
+            FunctionArguments::List(list) => {
+                self.arguments(&list.args)?;
+                for clause in &list.clauses {
+                    match clause {
+                        FunctionArgumentClause::OrderBy(order) => self.order(order)?,
+                        FunctionArgumentClause::JsonNullClause(_)
+                        | FunctionArgumentClause::JsonReturningClause(_)
+                        | FunctionArgumentClause::IgnoreOrRespectNulls(_) => {}
+                        _ => return Err(refuse::construct("this clause of a function call")),
+                    }
+                }
+                list.args.first()
+            }
+        };
+        self.called(name, first, arguments)
+    }
+
+    /// A list of arguments.
+    pub(super) fn arguments(&mut self, arguments: &[FunctionArg]) -> Result<(), PgError> {
+        for argument in arguments {
+            let value = match argument {
+                FunctionArg::Named { arg, .. } | FunctionArg::Unnamed(arg) => arg,
+                FunctionArg::ExprNamed { name, arg, .. } => {
+                    self.expr(name)?;
+                    arg
+                }
+            };
+            match value {
+                FunctionArgExpr::Expr(expr) => self.expr(expr)?,
+                FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard => {}
+                FunctionArgExpr::WildcardWithOptions(_) => return Err(refuse::construct("* with options")),
+            }
+        }
+        Ok(())
+    }
+
+    fn called(
+        &mut self,
+        name: &ObjectName,
+        first: Option<&FunctionArg>,
+        arguments: &FunctionArguments,
+    ) -> Result<(), PgError> {
+        let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed function name")) };
+        let Some(bare) = parts.last().cloned() else { return Ok(()) };
+        let system = parts.len() == 2 && parts.first().is_some_and(|schema| schema == "pg_catalog");
+        if !system && let Some(known) = self.context.catalog.functions.get(&bare) {
+            if known.immutable || self.context.vschema.local_functions.contains(&bare) {
+                self.floating = false;
+                self.writes |= !known.immutable;
+                self.home_unless_placed |= !known.immutable;
+                return Ok(());
+            }
+            return self.user_function(&bare);
+        }
+        match functions::class(&bare) {
+            Class::Plain => {}
+            Class::Moment => {
+                self.floating = false;
+                self.timed = true;
+            }
+            Class::Home => self.at_home(&bare),
+            Class::SessionLock => {
+                self.at_home(&bare);
+                self.pin = self.pin.or(Some(Pin::AdvisoryLock));
+            }
+            Class::SessionState => {
+                self.attached = true;
+                self.floating = false;
+                self.pin = Some(Pin::SessionState);
+            }
+            Class::SetConfig => {
+                self.attached = true;
+                self.floating = false;
+                let local = match arguments {
+                    FunctionArguments::List(list) => matches!(
+                        list.args.get(2),
+                        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))))
+                            if value.value == Value::Boolean(true)
+                    ),
+                    _ => false,
+                };
+                if !local {
+                    self.pin = Some(Pin::UntrackedSetting);
+                }
+            }
+            Class::Sequence => self.sequence(&bare, name, first)?,
+            Class::ReadsTables if self.context.vschema.local_functions.contains(&bare) => {
+                self.home_unless_placed = true
+            }
+            Class::ReadsTables => self.reader = self.reader.take().or(Some(bare)),
+            Class::Foreign => {
+                self.floating = false;
+                self.writes = true;
+                self.home_unless_placed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A user's function that is not immutable may read any table.
+    pub(super) fn user_function(&mut self, name: &str) -> Result<(), PgError> {
+        if self.context.vschema.local_functions.contains(name) {
+            self.home_unless_placed = true;
+        } else {
+            self.reader = self.reader.take().or(Some(name.to_string()));
+        }
+        self.floating = false;
+        self.writes = true;
+        Ok(())
+    }
+
+    fn at_home(&mut self, name: &str) {
+        self.floating = false;
+        self.writes = true;
+        self.need_home = self.need_home.take().or_else(|| Some(name.to_string()));
+    }
+
+    /// `nextval('name')`: the sequence must be on one shard.
+    fn sequence(&mut self, function: &str, name: &ObjectName, first: Option<&FunctionArg>) -> Result<(), PgError> {
+        self.floating = false;
+        self.writes = true;
+        if function == "currval" {
+            self.pin = Some(Pin::SessionState);
+        }
+        // The normaliser keeps exactly these literals in the plan's key: an unquoted function name, and the literal right after
+        // the parenthesis.
+        let plain = name.0.last().is_some_and(|part| part.as_ident().is_some_and(|ident| ident.quote_style.is_none()));
+        let literal = match first {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => match expr {
+                Expr::Value(value) => Some(&value.value),
+                Expr::Cast { expr, .. } if matches!(**expr, Expr::Value(_)) => match &**expr {
+                    Expr::Value(value) => Some(&value.value),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        // `CAST('s' AS regclass)` does not put the literal right after the call's parenthesis.
+        let direct = matches!(
+            first,
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(
+                Expr::Value(_) | Expr::Cast { kind: CastKind::DoubleColon, .. }
+            )))
+        );
+        let Some(Value::SingleQuotedString(text)) = literal.filter(|_| plain && direct) else {
+            return Err(refuse::construct(&format!("{function} of a computed sequence name")));
+        };
+        let parts: Option<Vec<String>> = text
+            .split('.')
+            .map(|part| match part.strip_prefix('"') {
+                Some(part) => part.strip_suffix('"').map(str::to_string),
+                None => Some(part.trim().to_ascii_lowercase()),
+            })
+            .collect();
+        let Some(parts) = parts.filter(|parts| parts.iter().all(|part| !part.is_empty() && !part.contains('"'))) else {
+            return Err(refuse::construct(&format!("{function} of this sequence name")));
+        };
+        match scope::place(&self.context, &parts)? {
+            scope::Place::Single { shard, .. } => self.fix(shard, &format!("sequence {text}")),
+            scope::Place::Unknown | scope::Place::Temporary => {
+                self.attached = true;
+                Ok(())
+            }
+            _ => Err(refuse::sequence(text)),
+        }
+    }
+}

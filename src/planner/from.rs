@@ -1,0 +1,345 @@
+//! FROM lists: what comes into scope, and which side of a join its condition restricts.
+
+use sqlparser::ast::{
+    FunctionArg, FunctionArgumentList, FunctionArguments, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias,
+    TableFactor, TableWithJoins,
+};
+
+use super::condition::Reach;
+use super::scope::{self, Column, Instance, Scope};
+use super::{Outputs, Planner, refuse};
+use crate::error::PgError;
+
+/// A join's condition, read once the whole FROM list is known.
+struct Pending<'q> {
+    constraint: &'q JoinConstraint,
+    left: Vec<usize>,
+    right: Vec<usize>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Inner,
+    Left,
+    Right,
+    Full,
+}
+
+/// A FROM list as it is read.
+#[derive(Default)]
+pub(super) struct From<'q> {
+    pub scope: Scope,
+    joins: Vec<Pending<'q>>,
+}
+
+impl Planner<'_> {
+    /// Reads a FROM list. Its conditions wait until all of it is known.
+    pub(super) fn from<'q>(&mut self, list: &'q [TableWithJoins]) -> Result<From<'q>, PgError> {
+        let mut from = From::default();
+        for item in list {
+            self.joined(item, &mut from)?;
+        }
+        Ok(from)
+    }
+
+    fn joined<'q>(&mut self, item: &'q TableWithJoins, from: &mut From<'q>) -> Result<(), PgError> {
+        let first = from.scope.instances.len();
+        self.factor(&item.relation, from)?;
+        for Join { relation, global, join_operator } in &item.joins {
+            if *global {
+                return Err(refuse::construct("GLOBAL JOIN"));
+            }
+            let (kind, constraint) = match join_operator {
+                JoinOperator::Join(constraint)
+                | JoinOperator::Inner(constraint)
+                | JoinOperator::CrossJoin(constraint) => (Kind::Inner, constraint),
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (Kind::Left, constraint),
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (Kind::Right, constraint),
+                JoinOperator::FullOuter(constraint) => (Kind::Full, constraint),
+                _ => return Err(refuse::construct("this kind of join")),
+            };
+            let middle = from.scope.instances.len();
+            self.factor(relation, from)?;
+            let left = from.scope.instances.get(first..middle).unwrap_or(&[]).to_vec();
+            let right = from.scope.instances.get(middle..).unwrap_or(&[]).to_vec();
+            self.merge(constraint, &left, &right, kind, from);
+            from.joins.push(Pending { constraint, left, right, kind });
+        }
+        Ok(())
+    }
+
+    /// USING and NATURAL: the columns that are one from here on.
+    fn merge(&mut self, constraint: &JoinConstraint, left: &[usize], right: &[usize], kind: Kind, from: &mut From<'_>) {
+        let names = match constraint {
+            JoinConstraint::Using(names) => names.iter().filter_map(single).collect(),
+            JoinConstraint::Natural => match self.common(left, right) {
+                Some(names) => names,
+                None => {
+                    from.scope.opaque = true;
+                    return;
+                }
+            },
+            JoinConstraint::On(_) | JoinConstraint::None => return,
+        };
+        for name in names {
+            let (left, right) = (self.owner(left, &name, &from.scope), self.owner(right, &name, &from.scope));
+            // Of an outer join's two columns the merged one is that of the side that is always there.
+            let source = match kind {
+                Kind::Inner | Kind::Left => left,
+                Kind::Right => right,
+                Kind::Full => None,
+            };
+            if let (Some(left), Some(right)) = (left, right) {
+                self.using.push((left, right, name.clone()));
+            }
+            from.scope.merged.retain(|(merged, _)| *merged != name);
+            from.scope.merged.push((name, source));
+        }
+    }
+
+    /// The columns that both sides have; `None` if not all columns are known.
+    fn common(&self, left: &[usize], right: &[usize]) -> Option<Vec<String>> {
+        let names = |side: &[usize]| {
+            let mut names = Vec::new();
+            for at in side {
+                let instance = self.instances.get(*at).filter(|instance| instance.complete)?;
+                names.extend(instance.columns.iter().map(|column| column.name.clone()));
+            }
+            Some(names)
+        };
+        let (left, right) = (names(left)?, names(right)?);
+        let mut common: Vec<String> = left.into_iter().filter(|name| right.contains(name)).collect();
+        common.dedup();
+        Some(common)
+    }
+
+    /// The one table of a side that has a column, or that already stands for it.
+    fn owner(&self, side: &[usize], name: &str, scope: &Scope) -> Option<usize> {
+        if let Some((_, source)) = scope.merged.iter().find(|(merged, _)| merged == name)
+            && let Some(source) = source
+            && side.contains(source)
+        {
+            return Some(*source);
+        }
+        let having = |at: &&usize| {
+            self.instances.get(**at).is_some_and(|one| one.columns.iter().any(|column| column.name == name))
+        };
+        let mut hits = side.iter().filter(having);
+        match (hits.next(), hits.next()) {
+            (Some(hit), None) => Some(*hit),
+            _ => None,
+        }
+    }
+
+    /// Reads the conditions of a FROM list; its scope is on the stack.
+    pub(super) fn conditions(&mut self, from: From<'_>) -> Result<(), PgError> {
+        let mut using = std::mem::take(&mut self.using);
+        for Pending { constraint, left, right, kind } in &from.joins {
+            let reach = match kind {
+                Kind::Inner => Reach::All,
+                Kind::Left => Reach::Only(right),
+                Kind::Right => Reach::Only(left),
+                Kind::Full => Reach::None,
+            };
+            match constraint {
+                JoinConstraint::None => {}
+                JoinConstraint::On(condition) => {
+                    // Names in ON stand for this join's tables, or for an outer block's, never for the rest of the list.
+                    let mut instances = left.clone();
+                    instances.extend(right);
+                    let merged = from.scope.merged.clone();
+                    self.scopes.push(Scope { instances, merged, opaque: from.scope.opaque });
+                    let block = self.scopes.len() - 2;
+                    let hidden = self.scopes.remove(block);
+                    let result = self.condition(condition, reach);
+                    self.scopes.insert(block, hidden);
+                    self.scopes.pop();
+                    result?;
+                }
+                JoinConstraint::Using(_) | JoinConstraint::Natural => {
+                    using.retain(|(one, other, name)| {
+                        let here = left.contains(one) && right.contains(other);
+                        if here {
+                            self.merged_equality(*one, *other, name, reach);
+                        }
+                        !here
+                    });
+                }
+            }
+        }
+        self.using = using;
+        Ok(())
+    }
+
+    fn merged_equality(&mut self, one: usize, other: usize, name: &str, reach: Reach<'_>) {
+        let type_of = |at: usize| {
+            let instance = self.instances.get(at)?;
+            instance.columns.iter().find(|column| column.name == name)?.key_type
+        };
+        let (Some(left), Some(right)) = (type_of(one), type_of(other)) else { return };
+        if !super::facts::comparable(left, right) {
+            return;
+        }
+        let (left, right) = (self.facts.node(one, name), self.facts.node(other, name));
+        let into = |at: usize| match reach {
+            Reach::All => true,
+            Reach::Only(side) => side.contains(&at),
+            Reach::None => false,
+        };
+        if into(one) {
+            self.facts.flow(right, left);
+        }
+        if into(other) {
+            self.facts.flow(left, right);
+        }
+    }
+
+    fn factor<'q>(&mut self, factor: &'q TableFactor, from: &mut From<'q>) -> Result<(), PgError> {
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality: _,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+            } => {
+                if !with_hints.is_empty()
+                    || version.is_some()
+                    || !partitions.is_empty()
+                    || json_path.is_some()
+                    || !index_hints.is_empty()
+                {
+                    return Err(refuse::construct("this form of table reference"));
+                }
+                if let Some(args) = args {
+                    if args.settings.is_some() {
+                        return Err(refuse::construct("this form of table function"));
+                    }
+                    return self.table_function(name, &args.args, alias.as_ref(), from);
+                }
+                // A sample of one key's rows would be drawn from the shard's whole table.
+                if sample.is_some() {
+                    return Err(refuse::construct("TABLESAMPLE"));
+                }
+                let at = self.table(name, alias.as_ref())?;
+                from.scope.instances.push(at);
+                Ok(())
+            }
+            TableFactor::Derived { lateral, subquery, alias, sample } => {
+                if sample.is_some() {
+                    return Err(refuse::construct("TABLESAMPLE"));
+                }
+                let outputs = if *lateral {
+                    self.scopes.push(from.scope.clone());
+                    let outputs = self.query(subquery);
+                    self.scopes.pop();
+                    outputs?
+                } else {
+                    self.query(subquery)?
+                };
+                let at = self.derived(outputs, alias.as_ref());
+                from.scope.instances.push(at);
+                Ok(())
+            }
+            TableFactor::Function { name, args, alias, .. } => self.table_function(name, args, alias.as_ref(), from),
+            TableFactor::UNNEST { alias, array_exprs, with_offset: false, .. } => {
+                self.scopes.push(from.scope.clone());
+                let result = self.exprs(array_exprs);
+                self.scopes.pop();
+                result?;
+                self.opaque_instance(alias.as_ref(), "unnest", from);
+                Ok(())
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let before = from.scope.instances.len();
+                self.joined(table_with_joins, from)?;
+                if let Some(alias) = alias {
+                    // The alias hides the tables inside: their conditions are read, their names are gone.
+                    let inside = from.scope.instances.split_off(before);
+                    let hidden =
+                        Scope { instances: inside, merged: from.scope.merged.clone(), opaque: from.scope.opaque };
+                    let joins = from
+                        .joins
+                        .iter()
+                        .position(|join| join.left.iter().any(|at| hidden.instances.contains(at)))
+                        .map_or(Vec::new(), |at| from.joins.split_off(at));
+                    self.scopes.push(hidden.clone());
+                    let result = self.conditions(From { scope: hidden, joins });
+                    self.scopes.pop();
+                    result?;
+                    from.scope.merged.clear();
+                    from.scope.opaque = true;
+                    self.opaque_instance(Some(alias), "", from);
+                }
+                Ok(())
+            }
+            _ => Err(refuse::construct("this form of table reference")),
+        }
+    }
+
+    fn table_function<'q>(
+        &mut self,
+        name: &ObjectName,
+        args: &[FunctionArg],
+        alias: Option<&TableAlias>,
+        from: &mut From<'q>,
+    ) -> Result<(), PgError> {
+        // Functions in FROM see the tables before them.
+        self.scopes.push(from.scope.clone());
+        let list = FunctionArgumentList { duplicate_treatment: None, args: args.to_vec(), clauses: Vec::new() };
+        let result = self.call(name, &FunctionArguments::List(list));
+        self.scopes.pop();
+        result?;
+        let bare = scope::parts(name).and_then(|parts| parts.last().cloned()).unwrap_or_default();
+        self.opaque_instance(alias, &bare, from);
+        Ok(())
+    }
+
+    fn opaque_instance(&mut self, alias: Option<&TableAlias>, name: &str, from: &mut From<'_>) {
+        let name = alias.map_or(name.to_string(), |alias| scope::fold(&alias.name).into_owned());
+        from.scope.instances.push(self.instances.len());
+        self.instances.push(Instance { name, schema: None, columns: Vec::new(), complete: false });
+    }
+
+    /// A sub-query in FROM, or a CTE's use: its columns have the values of what it puts out.
+    pub(super) fn derived(&mut self, outputs: Outputs, alias: Option<&TableAlias>) -> usize {
+        let at = self.instances.len();
+        let names = alias.map(alias_columns).unwrap_or_default();
+        let name = alias.map_or(String::new(), |alias| scope::fold(&alias.name).into_owned());
+        let mut outputs = outputs;
+        outputs.rename(&names);
+        let mut instance = Instance { name, schema: None, columns: Vec::new(), complete: outputs.complete };
+        for output in outputs.columns {
+            let Some(name) = output.name else {
+                instance.complete = false;
+                continue;
+            };
+            if let Some(node) = output.node {
+                let own = self.facts.node(at, &name);
+                // Of two columns of one name neither can be asked for.
+                if !instance.columns.iter().any(|column| column.name == name) {
+                    self.facts.flow(node, own);
+                }
+            }
+            instance.columns.push(Column { name, key_type: output.key_type });
+        }
+        self.instances.push(instance);
+        at
+    }
+}
+
+fn single(name: &ObjectName) -> Option<String> {
+    let mut parts = scope::parts(name)?;
+    if parts.len() == 1 { parts.pop() } else { None }
+}
+
+/// The names of `AS alias (a, b)`.
+pub(super) fn alias_columns(alias: &TableAlias) -> Vec<String> {
+    alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
+}

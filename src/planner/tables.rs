@@ -1,0 +1,122 @@
+//! Uses of tables: each takes its place in the route, and its columns become nodes.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{Ident, ObjectName, TableAlias};
+
+use super::from::alias_columns;
+use super::scope::{self, Instance, Place};
+use super::{Planner, Use, refuse};
+use crate::error::PgError;
+use crate::types::KeyType;
+
+impl Planner<'_> {
+    /// A table's use, or a CTE's.
+    pub(super) fn table(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Result<usize, PgError> {
+        let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
+        if let [bare] = parts.as_slice()
+            && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *bare)
+        {
+            let outputs = cte.outputs.clone();
+            let at = self.derived(outputs, alias);
+            if alias.is_none()
+                && let Some(instance) = self.instances.get_mut(at)
+            {
+                instance.name = bare.clone();
+            }
+            return Ok(at);
+        }
+        let place = scope::place(&self.context, &parts)?;
+        self.used(place, &parts, alias.map(|alias| (&alias.name, alias_columns(alias))))
+    }
+
+    /// Takes note of a table's use.
+    pub(super) fn used(
+        &mut self,
+        place: Place,
+        parts: &[String],
+        alias: Option<(&Ident, Vec<String>)>,
+    ) -> Result<usize, PgError> {
+        let at = self.instances.len();
+        let bare = parts.last().cloned().unwrap_or_default();
+        let relation = match &place {
+            Place::Sharded { relation, .. } | Place::Reference { relation, .. } => Some(Arc::clone(relation)),
+            Place::Single { relation, .. } => relation.clone(),
+            Place::System | Place::Temporary | Place::Unknown => None,
+        };
+        let (name, schema) = match &alias {
+            Some((alias, _)) => (scope::fold(alias).into_owned(), None),
+            None => {
+                let schema = relation.as_ref().map(|relation| relation.schema.clone());
+                (bare.clone(), schema.or_else(|| parts.len().checked_sub(2).and_then(|at| parts.get(at).cloned())))
+            }
+        };
+        let mut instance = Instance::of(relation.as_deref(), name.clone(), schema);
+        let originals: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
+        if let Some((_, names)) = &alias {
+            instance.rename(names);
+        }
+        let renamed: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
+        self.instances.push(instance);
+        match place {
+            Place::System => {}
+            Place::Temporary | Place::Unknown => {
+                self.attached = true;
+                self.floating = false;
+            }
+            Place::Single { shard, .. } => {
+                self.floating = false;
+                self.fix(shard, &format!("table {bare}"))?;
+            }
+            Place::Reference { table, .. } => {
+                self.floating = false;
+                if !self.keyspaces.contains(&table.keyspace) {
+                    self.keyspaces.push(table.keyspace);
+                    self.reasons.push(format!("table {bare}: a copy on every shard"));
+                }
+                self.uses.push(Use { instance: at, name, reference: true, table, columns: Vec::new(), insert: false });
+            }
+            Place::Sharded { table, .. } => {
+                self.floating = false;
+                let column = |key: &String| {
+                    let place = originals.iter().position(|name| name == key)?;
+                    renamed.get(place).map(|now| (key.clone(), now.clone()))
+                };
+                let columns = match &table.placement {
+                    crate::vschema::TablePlacement::Sharded { columns, .. } => {
+                        columns.iter().map(column).collect::<Option<Vec<_>>>()
+                    }
+                    _ => Some(Vec::new()),
+                };
+                let Some(columns) = columns else {
+                    return Err(PgError::unsupported(format!("table \"{bare}\" lacks its shard key column"))
+                        .with_detail("The vschema names a column that the table on the shards does not have.")
+                        .with_hint("Correct shard_key in the vschema, or add the column."));
+                };
+                self.uses.push(Use { instance: at, name, reference: false, table, columns, insert: false });
+            }
+        }
+        Ok(at)
+    }
+
+    /// The type of a column, where equality is equality of keys.
+    pub(super) fn key_type(&self, found: &scope::Found) -> Option<KeyType> {
+        let instance = self.instances.get(found.instance)?;
+        instance.columns.iter().find(|column| column.name == found.column)?.key_type
+    }
+
+    /// Whether a column is a shard key.
+    pub(super) fn is_shard_key(&self, found: &scope::Found) -> bool {
+        self.uses.iter().any(|used| {
+            used.instance == found.instance && used.columns.iter().any(|(_, column)| *column == found.column)
+        })
+    }
+
+    /// Whether equality of two columns is equality of keys.
+    pub(super) fn comparable(&self, left: &scope::Found, right: &scope::Found) -> bool {
+        match (self.key_type(left), self.key_type(right)) {
+            (Some(left), Some(right)) => super::facts::comparable(left, right),
+            _ => false,
+        }
+    }
+}
