@@ -23,16 +23,22 @@ pub struct Catalog {
 pub enum RelationKind {
     /// `r`, `p` (partitioned) or `f` (foreign).
     Table,
+    /// `v`.
     View,
+    /// `m`.
     MaterializedView,
+    /// `S`.
     Sequence,
 }
 
 /// A table, view or sequence.
 #[derive(Debug, Clone)]
 pub struct Relation {
+    /// Its schema's name, as stored: neither quoted nor folded.
     pub schema: String,
+    /// Its own name, likewise.
     pub name: String,
+    /// What it is.
     pub kind: RelationKind,
     /// The shards that have it, ascending.
     pub shards: Vec<ShardId>,
@@ -55,12 +61,15 @@ impl Relation {
 /// A column of a relation.
 #[derive(Debug, Clone)]
 pub struct Column {
+    /// As stored.
     pub name: String,
     /// Domains are followed to their base type.
     pub type_oid: Oid,
     /// As `format_type` prints it, for comparison between shards.
     pub type_name: String,
+    /// `NOT NULL`.
     pub not_null: bool,
+    /// What an INSERT that does not name it puts there.
     pub default: ColumnDefault,
     /// A collation that calls different bytes equal (`pg_collation.collisdeterministic = false`).
     pub nondeterministic: bool,

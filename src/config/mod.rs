@@ -279,7 +279,7 @@ impl Config {
         validate::Validator { document: &document, read, env }.config(raw)
     }
 
-    /// The shards' names, in order: what [`vschema::load`](crate::vschema::load) wants.
+    /// The shards' names, in order: what [`vschema::load`](fn@crate::vschema::load) wants.
     pub fn shard_names(&self) -> Vec<String> {
         self.shards.iter().map(|shard| shard.name.clone()).collect()
     }

@@ -24,19 +24,39 @@ const MAX_INSPECTED: usize = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// ParseComplete; passed on only where the client itself sent the Parse. `statement` is what the backend is believed to have from now on.
-    Parse { pass: bool, statement: Option<u64> },
+    Parse {
+        /// Whether the client gets it.
+        pass: bool,
+        /// The statement's number.
+        statement: Option<u64>,
+    },
     /// BindComplete.
-    Bind { pass: bool },
+    Bind {
+        /// Whether the client gets it.
+        pass: bool,
+    },
     /// CloseComplete.
-    Close { pass: bool },
+    Close {
+        /// Whether the client gets it.
+        pass: bool,
+    },
     /// (ParameterDescription and) RowDescription or NoData.
     Describe,
     /// Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute { pass: bool },
+    Execute {
+        /// Whether the client gets it.
+        pass: bool,
+    },
     /// ReadyForQuery after a Sync.
-    Sync { pass: bool },
+    Sync {
+        /// Whether the client gets it.
+        pass: bool,
+    },
     /// All that answers one simple query, up to ReadyForQuery.
-    Query { pass: bool },
+    Query {
+        /// Whether the client gets it.
+        pass: bool,
+    },
     /// Not from the backend at all: an answer of Goldseam's own whose turn comes here.
     Own(Bytes),
     /// An error that Goldseam provokes so that the backend's transaction fails as PostgreSQL's would have; the client gets this error
@@ -58,7 +78,12 @@ pub enum Event {
     /// An answer to something of ours ended.
     Swallowed,
     /// A statement failed with this SQLSTATE; `cached_plan` if because a prepared statement's result type has changed.
-    Failed { code: SqlState, cached_plan: bool },
+    Failed {
+        /// Its SQLSTATE.
+        code: SqlState,
+        /// The server's cached plan is stale.
+        cached_plan: bool,
+    },
     /// A message before the client's simple query failed: the backend now skips until a Sync, which has to be sent.
     NeedSync,
     /// ReadyForQuery with its status byte.
@@ -66,7 +91,12 @@ pub enum Event {
     /// The backend waits for COPY data.
     CopyIn,
     /// The backend reports a parameter's new value.
-    Parameter { name: String, value: String },
+    Parameter {
+        /// As the server spells it.
+        name: String,
+        /// Its new value.
+        value: String,
+    },
 }
 
 /// The beginning of a command tag: enough to know the command, without an allocation for each statement.

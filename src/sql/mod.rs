@@ -1,9 +1,9 @@
 //! SQL as text: tokens, statements, literals, commands, and the syntax tree.
 //!
 //! Goldseam never prints SQL, it only reads it: a client's bytes go to a shard as they came. So everything here works on places in
-//! the text. One lexer with PostgreSQL's own rules ([`lexer`]) feeds all the rest: [`split`] cuts a simple query into statements,
-//! [`normalize`] makes the plan-cache key on the hot path, [`classify`] tells the session what kind of command it sees, and
-//! [`parse`] hands the very same tokens to the grammar of `sqlparser`, so that there are never two opinions on where a string ends.
+//! the text. One lexer with PostgreSQL's own rules ([`lexer`]) feeds all the rest: [`mod@split`] cuts a simple query into statements,
+//! [`mod@normalize`] makes the plan-cache key on the hot path, [`mod@classify`] tells the session what kind of command it sees, and
+//! [`mod@parse`] hands the very same tokens to the grammar of `sqlparser`, so that there are never two opinions on where a string ends.
 //!
 //! Nothing here knows tables, keys or shards.
 

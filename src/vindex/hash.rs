@@ -7,8 +7,8 @@
 //!
 //! | function | for data that was placed by | bytes hashed |
 //! |---|---|---|
-//! | `xxh3` (default) | Goldseam | integers as 8 bytes little-endian, strings as they are, see [`canonical`](crate::vindex::canonical) |
-//! | `postgres` | PostgreSQL's hash partitioning, PgDog | see [`postgres`](crate::vindex::postgres); buckets default to the number of shards |
+//! | `xxh3` (default) | Goldseam | integers as 8 bytes little-endian, strings as they are, see [`canonical`](mod@crate::vindex::canonical) |
+//! | `postgres` | PostgreSQL's hash partitioning, PgDog | see [`postgres`](mod@crate::vindex::postgres); buckets default to the number of shards |
 //! | `murmur3` | SPQR (murmur3-32, seed 0) | integers as uvarint, padded with zeros to 8 bytes; uuid as text |
 //! | `crc32` | `crc32(key) % n` in applications | the key as text |
 

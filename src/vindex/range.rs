@@ -2,7 +2,7 @@
 //!
 //! The ranges are written in ascending order and together cover every key: each begins where the one before ends, the first
 //! has no lower bound and the last no upper one. An overlap would make a row's place ambiguous and a gap would lose it, so
-//! both are refused when the file is read. Bounds are read as described in [`family`](crate::vindex::family); a `key_type`
+//! both are refused when the file is read. Bounds are read as described in [`family`](mod@crate::vindex::family); a `key_type`
 //! narrows that to one type. Text compares byte by byte (`COLLATE "C"`).
 
 use std::cmp::Ordering;

@@ -1,7 +1,7 @@
 //! The logical layout that operators edit: keyspaces, vindexes, tables.
 //!
 //! A vschema says where rows live and nothing else: it knows no hosts (the server's configuration has them), no columns'
-//! types (the catalog has them), and no statements. It is read as a whole by [`load`], validated as a whole, and from then
+//! types (the catalog has them), and no statements. It is read as a whole by [`fn@load`], validated as a whole, and from then
 //! on immutable; a change is a new one. [`raw`] is the file's grammar.
 
 pub mod load;
