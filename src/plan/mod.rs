@@ -134,6 +134,8 @@ pub struct Effects {
     /// Has no effect and no dependence on the transaction (its `now()`, its snapshot of user tables, its locks): a transaction that ran only such
     /// statements may still go to any shard.
     pub floating: bool,
+    /// Tells the time of its transaction, or of itself: two such statements of one transaction may be compared.
+    pub timed: bool,
     /// The catalog changes: read it again after the transaction.
     pub ddl: bool,
     /// The backend keeps state for this session afterwards.

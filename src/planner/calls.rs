@@ -89,7 +89,10 @@ impl Planner<'_> {
         }
         match functions::class(&bare) {
             Class::Plain => {}
-            Class::Moment => self.floating = false,
+            Class::Moment => {
+                self.floating = false;
+                self.timed = true;
+            }
             Class::Home => self.at_home(&bare),
             Class::SessionLock => {
                 self.at_home(&bare);

@@ -258,6 +258,7 @@ struct Planner<'c> {
     attached: bool,
     writes: bool,
     floating: bool,
+    timed: bool,
     pin: Option<Pin>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
@@ -291,6 +292,7 @@ impl<'c> Planner<'c> {
             attached: false,
             writes: false,
             floating: true,
+            timed: false,
             pin: None,
             selected_insert: false,
         }

@@ -49,6 +49,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
     Effects {
         writes: !reading || locks || selects_into || matches!(command, Command::Explain { analyze: true, .. }),
         floating: false,
+        timed: true,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
     }
@@ -462,6 +463,7 @@ impl Planner<'_> {
         Effects {
             writes: self.writes,
             floating: self.floating && !self.writes && self.pin.is_none(),
+            timed: self.timed,
             ddl: false,
             pin: self.pin,
         }

@@ -85,7 +85,7 @@ impl Session {
     /// Leaves the attached backend for another shard, if nothing was done there that ties the transaction to it.
     async fn leave_shard(&mut self, index: usize, to: ShardId) -> Result<(), Trouble> {
         let floating = match self.transaction.state() {
-            State::Idle => !self.batch.executed,
+            State::Idle => !self.batch.tied,
             _ => self.transaction.is_floating() && !self.transaction.is_failed(),
         };
         if !floating {

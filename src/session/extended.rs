@@ -32,6 +32,8 @@ pub(super) struct Batch {
     pub open: bool,
     /// A statement was bound or run on the attached backend: the batch can go to no other.
     pub executed: bool,
+    /// One of them wrote, told the time, or left something behind: what follows must see the same transaction.
+    pub tied: bool,
     /// Parsed, but no server has said yet that it can.
     pub unproven: Vec<Arc<Statement>>,
 }
@@ -187,6 +189,7 @@ impl Session {
         let name = self.have_prepared(index, &statement);
         self.note_effects(&plan.effects);
         self.batch.executed = true;
+        self.batch.tied |= ties(&plan.effects) || !view.portal.is_empty();
         let backend = &mut *self.held[index].lease;
         request::bind_renamed(&mut backend.outgoing, frame, &view, view.portal, name);
         self.relay.expect(Expect::Bind { pass: true });
@@ -366,6 +369,7 @@ impl Session {
                 let Some(index) = self.attached else { return Err(Trouble::Skipped) };
                 self.note_effects(&effects);
                 self.batch.executed = true;
+                self.batch.tied = true;
                 self.forward_command(index, changed.as_deref().unwrap_or(text), after);
             }
         }
@@ -465,6 +469,12 @@ impl Session {
             self.relay.expect(Expect::Own(bytes.freeze()));
         }
     }
+}
+
+/// Whether a statement ties its batch to its shard. Reads do not: under READ COMMITTED each statement has a snapshot of its own, so that
+/// reads of one implicit transaction may as well be of several.
+fn ties(effects: &crate::plan::Effects) -> bool {
+    effects.writes || effects.timed || effects.pin.is_some() || effects.ddl
 }
 
 /// The columns that a command of ours returns.
