@@ -189,6 +189,8 @@ async fn attempt(
             ("application_name", &options.application_name),
             // Statements are read as UTF-8 here; a client that wants another encoding sets it, as with any server.
             ("client_encoding", "UTF8"),
+            // Goldseam's lexer reads literals as the SQL standard does, whatever the server's own default is.
+            ("standard_conforming_strings", "on"),
         ],
     );
     backend.send(&out).await.map_err(|error| login_failed(connector, error))?;

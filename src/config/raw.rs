@@ -22,7 +22,7 @@ pub struct RawConfig {
     pub data_dir: Option<String>,
     /// The database clients connect to. Default: that of the first shard's URL.
     pub database: Option<String>,
-    /// Runtime threads. Default: one per processor.
+    /// Runtime threads. Default: one for every two processors, for the kernel needs as much again for the sockets.
     pub workers: Option<usize>,
     /// Plans kept in the cache. Default: 10000.
     pub plan_cache: Option<usize>,

@@ -57,7 +57,7 @@ impl Validator<'_> {
                 .workers
                 .map(|count| self.within(&["workers"], count, 1, 1024))
                 .transpose()?
-                .unwrap_or_else(cores),
+                .unwrap_or_else(|| cores().div_ceil(2)),
             tls,
             auth: Auth { method, users },
             pool: self.pool(&raw.pool)?,

@@ -18,6 +18,7 @@ use crate::error::PgError;
 use crate::protocol::encode;
 use crate::session::client::{Client, ClientStream};
 use crate::session::registry::Registration;
+use crate::session::settings::check_readable;
 use crate::session::shared::Shared;
 use crate::session::{Session, Start};
 use crate::sqlstate::SqlState;
@@ -173,6 +174,11 @@ impl Frontend {
         self.shared.pools.register(&login);
         let mut settings = backend::Settings::default();
         for (name, value) in &hello.parameters {
+            let folded = name.to_ascii_lowercase();
+            check_readable(&folded, value, state.vschema.single_shard()).map_err(|mut error| {
+                error.severity = crate::error::Severity::Fatal;
+                error
+            })?;
             settings.set_plain(name, value);
         }
         // What the server does by itself costs nothing to keep.

@@ -87,6 +87,7 @@ impl Planner<'_> {
             }
             return self.user_function(&bare);
         }
+        self.home_unless_placed |= functions::speaks_of_oids(&bare);
         match functions::class(&bare) {
             Class::Plain => {}
             Class::Moment => {

@@ -7,6 +7,15 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+/// Functions that take or give OIDs, which differ from shard to shard: like the catalogs, they are asked on the home shard.
+pub fn speaks_of_oids(name: &str) -> bool {
+    const PREFIXES: &[&str] = &["pg_get_", "to_reg", "has_", "pg_describe_", "pg_identify_", "acl"];
+    const SUFFIXES: &[&str] = &["_description", "_is_visible"];
+    name == "format_type"
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
 /// How a function of PostgreSQL's, or of an extension, is to be treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {

@@ -367,7 +367,7 @@ impl<'c> Planner<'c> {
             self.reasons.push(
                 match fallback {
                     Fallback::Any => "no table: the same answer on every shard",
-                    Fallback::Home => "a function that runs on the home shard",
+                    Fallback::Home => "the home shard: catalogs, OIDs and some functions are its own",
                     Fallback::Attached => "a table that no shard is known to have, or state of the session",
                 }
                 .into(),

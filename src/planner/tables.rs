@@ -59,7 +59,8 @@ impl Planner<'_> {
         let renamed: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
         self.instances.push(instance);
         match place {
-            Place::System => {}
+            // An object has another OID on every shard, and clients carry OIDs from one catalog query to the next.
+            Place::System => self.home_unless_placed = true,
             Place::Temporary | Place::Unknown => {
                 self.attached = true;
                 self.floating = false;

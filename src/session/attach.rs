@@ -32,7 +32,7 @@ impl Session {
                     Some(lease) => lease,
                     None => self.wait_for_lease(shard).await?,
                 };
-                self.held.push(Held { lease, pins: Vec::new(), unnamed: None });
+                self.held.push(Held { lease, pins: Vec::new(), unnamed: None, wrote: false });
                 self.held.len() - 1
             }
         };

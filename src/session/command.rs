@@ -106,6 +106,10 @@ impl Session {
                 let lines = self.state.vschema.to_toml().lines().map(str::to_owned).collect();
                 Action::Answer(Answer::lines("vschema", lines, "SHOW"))
             }
+            Command::Set { name, value: SetValue::Text(value), .. } if settings::changes_reading(name) => {
+                settings::check_readable(name, value, self.state.vschema.single_shard())?;
+                Action::forward(self.anywhere(), floating(), after_set(text, name, &SetValue::Text(value.clone())))
+            }
             Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
                 Action::forward(self.anywhere(), floating(), After::Local { text: text.to_owned() })
             }

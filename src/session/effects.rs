@@ -5,7 +5,7 @@ use super::settings::SessionSettings;
 use super::statements::own_statement;
 use super::{Session, settings};
 use crate::backend;
-use crate::plan::Effects;
+use crate::plan::{Effects, Pin};
 use crate::protocol::request;
 
 /// What to remember when a statement has ended well.
@@ -51,11 +51,25 @@ impl Session {
             self.transaction.settle();
         }
         if let Some(pin) = effects.pin {
+            self.forget_others_sequences(pin);
             self.pin(pin);
+        }
+        if let Some(index) = self.attached {
+            self.held[index].wrote |= effects.writes;
         }
         self.ddl |= effects.ddl;
         // A statement that fails, or succeeds, may have let go of what pins its backend.
         self.recheck |= self.attached.is_some_and(|index| !self.held[index].pins.is_empty());
+    }
+
+    /// `currval` and `lastval` tell what the connection remembers: not what another session left there.
+    fn forget_others_sequences(&mut self, pin: Pin) {
+        let Some(index) = self.attached.filter(|_| pin == Pin::SessionState) else { return };
+        let held = &mut self.held[index];
+        if !held.wrote && !held.pins.contains(&pin) {
+            own_statement("DISCARD SEQUENCES", &mut held.lease.outgoing, &mut self.relay);
+            held.unnamed = None;
+        }
     }
 
     /// Acts on an event of the attached backend's answer. True at a point where the session's loop has to go on.

@@ -186,8 +186,8 @@ impl Session {
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.prove(index);
-        let name = self.have_prepared(index, &statement);
         self.note_effects(&plan.effects);
+        let name = self.have_prepared(index, &statement);
         self.batch.executed = true;
         self.batch.tied |= ties(&plan.effects) || !view.portal.is_empty();
         let backend = &mut *self.held[index].lease;

@@ -114,6 +114,8 @@ struct Held {
     pins: Vec<Pin>,
     /// The statement that its unnamed prepared statement is.
     unnamed: Option<u64>,
+    /// This session has written here since it leased it: sequence values that the connection remembers may be its own.
+    wrote: bool,
 }
 
 /// Why a statement did not run to its end.

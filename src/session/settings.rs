@@ -85,6 +85,31 @@ pub fn decode_context(parameters: &backend::Parameters) -> DecodeContext {
     }
 }
 
+/// Whether a setting changes how statements are to be read.
+pub fn changes_reading(name: &str) -> bool {
+    matches!(name, "client_encoding" | "standard_conforming_strings")
+}
+
+/// Settings that change how statements are to be read: they cannot leave the value that Goldseam reads by. `single` if there is only one
+/// shard, so that nothing has to be read in a statement. `value` as after `TO`, or bare.
+pub fn check_readable(name: &str, value: &str, single: bool) -> Result<(), PgError> {
+    let bare = unquote(value).to_ascii_lowercase();
+    let plain: String = bare.chars().filter(char::is_ascii_alphanumeric).collect();
+    let readable = match name {
+        "client_encoding" => single || matches!(plain.as_str(), "utf8" | "unicode"),
+        "standard_conforming_strings" => {
+            matches!(bare.as_str(), "on" | "true" | "yes" | "1" | "t" | "y" | "tr" | "tru" | "ye")
+        }
+        _ => true,
+    };
+    if readable {
+        return Ok(());
+    }
+    Err(PgError::unsupported(format!("{name} = '{bare}' is not supported"))
+        .with_detail("Goldseam finds shard keys in the statement's text, and reads it as UTF-8 with standard strings.")
+        .with_hint("Use UTF8, and E'...' for strings with backslash escapes."))
+}
+
 fn unknown(name: &str) -> PgError {
     PgError::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
         .with_hint("Goldseam's settings are goldseam.shard, goldseam.consistency and goldseam.snapshot.")
@@ -155,6 +180,20 @@ mod tests {
         assert_eq!(path(Some(Value::Sql("'a, b', c".into()))), ["a, b", "c"]);
         assert_eq!(path(Some(Value::Plain("a, b".into()))), ["a", "b"]);
         assert_eq!(path(Some(Value::Plain("".into()))), [""; 0]);
+    }
+
+    #[test]
+    fn what_changes_the_reading_of_statements_is_refused() {
+        for (name, value, single, ok) in [
+            ("client_encoding", "'UTF-8'", false, true),
+            ("client_encoding", "latin1", false, false),
+            ("client_encoding", "latin1", true, true),
+            ("standard_conforming_strings", "on", false, true),
+            ("standard_conforming_strings", "'off'", true, false),
+            ("work_mem", "'1MB'", false, true),
+        ] {
+            assert_eq!(check_readable(name, value, single).is_ok(), ok, "{name} {value}");
+        }
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Session {
             decided
         };
         let after = match &command {
+            Command::Set { name, value: SetValue::Text(value), .. } if super::settings::changes_reading(name) => {
+                super::settings::check_readable(name, value, self.state.vschema.single_shard())?;
+                set_by_function(statement, name, &SetValue::Text(value.clone()))
+            }
             Command::Set { name, value, .. } => set_by_function(statement, name, value),
             _ => After::Nothing,
         };
@@ -217,6 +221,9 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
             After::Local { text }
         }
         Command::SetTransaction { .. } => return Err(alone("SET SESSION CHARACTERISTICS")),
+        Command::Set { name, .. } if super::settings::changes_reading(name) => {
+            return Err(alone(&format!("setting {name}")));
+        }
         Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
         Command::Set { name, value, .. } => command::after_set(statement, name, value),
         Command::Reset(name) => After::Reset { name: Some(name.to_string()), text },
