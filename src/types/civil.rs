@@ -4,16 +4,16 @@
 //! along would be to guess wrong one day. What is read here is year-first (`2026-01-31`, `2026-01-31 12:00:00.5+02`), which
 //! no setting changes; everything else is [`Parsed::Unclear`].
 //!
-//! The calendar is the proleptic Gregorian one, the day numbers count from 2000-01-01 (`POSTGRES_EPOCH_JDATE` in
-//! `src/include/datatype/timestamp.h`); the arithmetic counts in eras of 400 years that begin on 1 March, so that the leap
-//! day comes last.
+//! The calendar is the proleptic Gregorian one, and jiff's; the day numbers count from 2000-01-01 (`POSTGRES_EPOCH_JDATE` in
+//! `src/include/datatype/timestamp.h`).
+
+use jiff::Span;
+use jiff::civil::{Date, date};
 
 /// Microseconds of a day.
 pub const DAY: i64 = 86_400_000_000;
-/// Days from 0000-03-01 to 2000-01-01.
-const EPOCH_DAYS: i64 = 730_425;
-/// The last year whose timestamps PostgreSQL surely holds (its own end is in 294276).
-const LAST_YEAR: i64 = 294_275;
+/// The last year that is read here; PostgreSQL's own end is in 294276.
+const LAST_YEAR: i64 = 9_999;
 
 /// A written date or timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,36 +37,18 @@ pub enum Parsed {
     Unclear,
 }
 
-/// Days since 2000-01-01 of a day that exists.
-pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - EPOCH_DAYS
+/// 2000-01-01, from which PostgreSQL counts.
+const EPOCH: Date = date(2000, 1, 1);
+
+/// Days since 2000-01-01; none for a day that no calendar has.
+fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i32> {
+    let date = Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()?;
+    Some(EPOCH.until(date).ok()?.get_days())
 }
 
-/// Year, month and day of a day number.
-pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + EPOCH_DAYS;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+/// The day of a day number, if it is within jiff's calendar, which ends with the year 9999.
+fn civil_from_days(days: i64) -> Option<Date> {
+    EPOCH.checked_add(Span::new().try_days(days).ok()?).ok()
 }
 
 /// Reads a written date or timestamp.
@@ -96,11 +78,9 @@ fn date_and_time(cursor: &mut Cursor<'_>) -> Option<Parsed> {
     if year == 0 || year > LAST_YEAR {
         return None;
     }
-    let invalid_day = !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month);
-    let days = || i32::try_from(days_from_civil(year, month, day)).ok();
+    let days = days_from_civil(year, month, day);
     if cursor.0.is_empty() {
-        let days = if invalid_day { return Some(Parsed::Invalid) } else { days()? };
-        return Some(Parsed::At { days, time: None, offset: None });
+        return Some(days.map_or(Parsed::Invalid, |days| Parsed::At { days, time: None, offset: None }));
     }
     if !(cursor.eat(b'T') || cursor.eat(b' ')) {
         return None;
@@ -122,10 +102,10 @@ fn date_and_time(cursor: &mut Cursor<'_>) -> Option<Parsed> {
     if (hour == 24 && minute == 0) || second == 60 {
         return None;
     }
-    if invalid_day || hour > 23 || minute > 59 || second > 59 {
-        return cursor.0.is_empty().then_some(Parsed::Invalid);
+    match days {
+        Some(days) if hour <= 23 && minute <= 59 && second <= 59 => Some(Parsed::At { days, time: Some(time), offset }),
+        _ => cursor.0.is_empty().then_some(Parsed::Invalid),
     }
-    Some(Parsed::At { days: days()?, time: Some(time), offset })
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -221,10 +201,11 @@ pub fn timestamp_text(micros: i64) -> String {
 }
 
 fn day_text(days: i64) -> String {
-    let (year, month, day) = civil_from_days(days);
-    match year {
-        1.. => format!("{year:04}-{month:02}-{day:02}"),
-        _ => format!("{:04}-{month:02}-{day:02} BC", 1 - year),
+    let Some(date) = civil_from_days(days) else { return format!("day {days} from 2000-01-01") };
+    let (month, day) = (date.month(), date.day());
+    match date.year() {
+        year @ 1.. => format!("{year:04}-{month:02}-{day:02}"),
+        year => format!("{:04}-{month:02}-{day:02} BC", 1 - year),
     }
 }
 
@@ -233,12 +214,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_and_dates_are_inverse_over_five_thousand_years() {
-        assert_eq!(days_from_civil(2000, 1, 1), 0);
-        assert_eq!(days_from_civil(1970, 1, 1), -10_957);
-        for days in -1_000_000..1_000_000 {
-            let (year, month, day) = civil_from_days(days);
-            assert_eq!(days_from_civil(year, month, day), days, "{year}-{month}-{day}");
+    fn days_and_dates_are_inverse() {
+        assert_eq!(days_from_civil(2000, 1, 1), Some(0));
+        assert_eq!(days_from_civil(1970, 1, 1), Some(-10_957));
+        assert_eq!(days_from_civil(2026, 2, 29), None);
+        for days in (-1_000_000..1_000_000).step_by(7) {
+            let date = civil_from_days(days).unwrap();
+            let (year, month, day) = (date.year().into(), date.month().into(), date.day().into());
+            assert_eq!(days_from_civil(year, month, day).map(i64::from), Some(days), "{date}");
         }
+    }
+
+    #[test]
+    fn days_beyond_the_calendar_still_have_texts_of_their_own() {
+        assert_eq!(date_text(2_921_940), "day 2921940 from 2000-01-01");
+        assert_eq!(date_text(-730_119), "0001-01-01");
     }
 }

@@ -79,3 +79,22 @@ async fn a_sample_of_every_sharded_table_is_found_by_its_keys() {
         fixture.same(&format!("SELECT * FROM vip_accounts WHERE account = 'vip-{n:03}'")).await;
     }
 }
+
+#[test]
+fn psql_describes_a_table_as_on_one_server() {
+    // Each backslash command is several catalog queries that carry OIDs along, and those differ from shard to shard.
+    let fixture = fixture::get();
+    let Some(psql) = goldseam::local::find_for_tests().unwrap().psql() else { return };
+    let oracle = format!("postgres://app:gold@127.0.0.1:{}/commerce", fixture.oracle_port());
+    for command in ["\\d orders", "\\d+ customers", "\\dt", "\\di", "\\d events"] {
+        let run = |url: &str| {
+            let output = std::process::Command::new(&psql).args(["-X", "-c", command, url]).output().unwrap();
+            assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        // Several times, because another connection may start at another shard.
+        for _ in 0..4 {
+            assert_eq!(run(&fixture.url()), run(&oracle), "{command}");
+        }
+    }
+}
