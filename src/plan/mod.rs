@@ -138,6 +138,8 @@ pub struct Effects {
     pub timed: bool,
     /// The catalog changes: read it again after the transaction.
     pub ddl: bool,
+    /// It is a SET in the guise of `SELECT set_config(...)`: the session has to follow.
+    pub sets: bool,
     /// The backend keeps state for this session afterwards.
     pub pin: Option<Pin>,
 }

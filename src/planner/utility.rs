@@ -50,6 +50,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
         writes: !reading || locks || selects_into || matches!(command, Command::Explain { analyze: true, .. }),
         floating: false,
         timed: true,
+        sets: false,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
     }
@@ -464,6 +465,7 @@ impl Planner<'_> {
             writes: self.writes,
             floating: self.floating && !self.writes && self.pin.is_none(),
             timed: self.timed,
+            sets: false,
             ddl: false,
             pin: self.pin,
         }

@@ -227,10 +227,8 @@ impl Session {
         };
         let mut changed = self.settings.clone();
         changed.set_own(name, text, &self.state.vschema)?;
-        if changed.shard.is_some() && !self.operator && !self.state.vschema.single_shard() {
-            return Err(PgError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied to set \"{name}\""))
-                .with_detail("A statement that is sent to a shard by name may see a part of the rows only.")
-                .with_hint("Give the user `operator = true` in the server's configuration."));
+        if changed.shard.is_some() {
+            self.may_name_shards(name)?;
         }
         if !self.transaction.is_idle() {
             self.transaction.remember(&self.settings);

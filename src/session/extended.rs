@@ -42,7 +42,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Portal {
     /// On the attached backend.
-    Remote { plan: Arc<Plan> },
+    Remote { plan: Arc<Plan>, after: After },
     /// Here.
     Local { statement: Arc<Statement> },
 }
@@ -172,6 +172,7 @@ impl Session {
             self.set_portal(view.portal, Portal::Local { statement })?;
             return Ok(());
         }
+        let after = self.after_function(&statement.text, &command)?;
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
         let destination = {
             let values = BoundValues {
@@ -193,7 +194,7 @@ impl Session {
         let backend = &mut *self.held[index].lease;
         request::bind_renamed(&mut backend.outgoing, frame, &view, view.portal, name);
         self.relay.expect(Expect::Bind { pass: true });
-        self.set_portal(view.portal, Portal::Remote { plan })?;
+        self.set_portal(view.portal, Portal::Remote { plan, after })?;
         Ok(())
     }
 
@@ -321,9 +322,11 @@ impl Session {
     pub(super) async fn execute(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let view = ExecuteView::new(&frame[HEADER..])?;
         self.batch.open = true;
+        let mut after = After::Nothing;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
             Some((_, Portal::Local { statement })) => Some(statement.clone()),
-            Some((_, Portal::Remote { plan })) => {
+            Some((_, Portal::Remote { plan, after: meant })) => {
+                after = meant.clone();
                 let effects = plan.effects.clone();
                 self.note_effects(&effects);
                 None
@@ -338,7 +341,7 @@ impl Session {
         self.batch.executed = true;
         self.held[index].lease.outgoing.extend_from_slice(frame);
         self.relay.expect(Expect::Execute { pass: true });
-        self.after.push_back(After::Nothing);
+        self.after.push_back(after);
         Ok(())
     }
 

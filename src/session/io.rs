@@ -132,21 +132,18 @@ impl Session {
             if Some(index) == self.attached {
                 continue;
             }
-            loop {
+            let alive = loop {
                 match held.lease.poll_fill(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok(n)) if n > 0 => {
-                        let quiet = super::relay::pass_unasked(&mut held.lease.incoming, &mut self.client.outgoing);
-                        if !quiet {
-                            gone.push(index);
-                            break;
-                        }
-                    }
-                    Poll::Ready(_) => {
-                        gone.push(index);
-                        break;
-                    }
+                    Poll::Pending => break true,
+                    Poll::Ready(Ok(n)) if n > 0 => {}
+                    Poll::Ready(_) => break false,
                 }
+            };
+            // Not in the middle of another backend's message; what waits is passed on the next round, which that message's rest brings.
+            let quiet = self.relay.is_mid_message()
+                || super::relay::pass_unasked(&mut held.lease.incoming, &mut self.client.outgoing);
+            if !alive || !quiet {
+                gone.push(index);
             }
         }
         for index in gone.into_iter().rev() {

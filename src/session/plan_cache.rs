@@ -107,7 +107,7 @@ impl PlanContext {
 
     /// Plans a text anew.
     pub fn plan(&self, text: &str, hint: Option<ShardId>, limits: sql::Limits) -> Plan {
-        planner::plan(
+        let mut plan = planner::plan(
             text,
             &planner::Context {
                 vschema: &self.vschema,
@@ -116,7 +116,13 @@ impl PlanContext {
                 forced: hint.or(self.forced),
                 limits,
             },
-        )
+        );
+        if matches!(sql::classify(text), sql::Command::Set { function: true, .. }) {
+            // The session follows it, so that its backend need not be kept.
+            plan.effects.sets = true;
+            plan.effects.pin = None;
+        }
+        plan
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -51,8 +51,6 @@ pub struct Handle {
     target: Mutex<Option<CancelTarget>>,
     cancelled: AtomicBool,
     pins: Mutex<Vec<(ShardId, Pin)>>,
-    /// When the last transaction began.
-    busy_since: Mutex<Option<Instant>>,
 }
 
 /// What a client is doing, in PgBouncer's words.
@@ -130,11 +128,6 @@ impl Handle {
     /// The session says why it keeps server connections.
     pub fn set_pins(&self, pins: Vec<(ShardId, Pin)>) {
         *self.pins.lock() = pins;
-    }
-
-    /// How long the current transaction has lasted.
-    pub fn busy_since(&self) -> Option<Instant> {
-        *self.busy_since.lock()
     }
 }
 
@@ -241,7 +234,6 @@ impl Clients {
             target: Mutex::new(None),
             cancelled: AtomicBool::new(false),
             pins: Mutex::new(Vec::new()),
-            busy_since: Mutex::new(None),
         });
         by_pid.insert(pid, handle.clone());
         Ok(Registration { clients: self.clone(), handle })

@@ -99,7 +99,19 @@ impl Session {
 
     fn hint(&self, text: &str, normalized: &Normalized) -> Result<Option<ShardId>, PgError> {
         let Some(hint) = normalized.hint else { return Ok(None) };
-        hint.get(text, "shard").map(|name| settings::named_shard(name, &self.state.vschema)).transpose()
+        let Some(name) = hint.get(text, "shard") else { return Ok(None) };
+        self.may_name_shards("a statement's comment")?;
+        settings::named_shard(name, &self.state.vschema).map(Some)
+    }
+
+    /// Whether this client's word may stand in for the analysis.
+    pub(super) fn may_name_shards(&self, how: &str) -> Result<(), PgError> {
+        if self.operator || self.state.vschema.single_shard() {
+            return Ok(());
+        }
+        Err(PgError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied to name a shard in {how}"))
+            .with_detail("A statement that is sent to a shard by name may see a part of the rows only.")
+            .with_hint("Give the user `operator = true` in the server's configuration."))
     }
 
     /// The plan of a statement, from the cache or made now.

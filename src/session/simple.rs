@@ -20,6 +20,7 @@ impl Session {
         self.portals.retain(|(name, _)| !name.is_empty());
         if !self.transaction.is_failed()
             && let Some((plan, destination)) = self.decide_known(text)?
+            && !plan.effects.sets
         {
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
@@ -76,15 +77,24 @@ impl Session {
             self.shared.plans.insert(key, decided.0.clone());
             decided
         };
-        let after = match &command {
+        let after = self.after_function(statement, &command)?;
+        self.send_query(frame, destination, &plan.effects, after).await
+    }
+
+    /// What a `SELECT set_config(...)` means for the session; nothing for any other statement that is no command.
+    pub(super) fn after_function(&self, statement: &str, command: &Command<'_>) -> Result<After, PgError> {
+        Ok(match command {
+            Command::Set { name, local: true, .. } if super::settings::changes_reading(name) => {
+                return Err(PgError::unsupported(format!("{name} cannot be set for one transaction")));
+            }
+            Command::Set { local: true, .. } => After::Local { text: statement.to_owned() },
             Command::Set { name, value: SetValue::Text(value), .. } if super::settings::changes_reading(name) => {
                 super::settings::check_readable(name, value, self.state.vschema.single_shard())?;
                 set_by_function(statement, name, &SetValue::Text(value.clone()))
             }
             Command::Set { name, value, .. } => set_by_function(statement, name, value),
             _ => After::Nothing,
-        };
-        self.send_query(frame, destination, &plan.effects, after).await
+        })
     }
 
     /// A query of several statements: they are one transaction, and therefore go to one shard as they came.

@@ -98,3 +98,16 @@ fn psql_describes_a_table_as_on_one_server() {
         }
     }
 }
+
+#[tokio::test]
+async fn only_an_operator_may_name_a_shard() {
+    let fixture = fixture::get();
+    let (operator, guest) = (fixture.proxy().await, fixture.proxy_as_guest().await);
+    let hinted = "/* goldseam: shard=s2 */ SELECT count(*) > 0 FROM customers";
+    operator.simple_query(hinted).await.unwrap();
+    for refused in [hinted, "SET goldseam.shard = 's2'"] {
+        let error = guest.simple_query(refused).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "42501", "{refused}");
+    }
+    guest.simple_query("SELECT name FROM customers WHERE id = 42").await.unwrap();
+}
