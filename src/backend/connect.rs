@@ -164,7 +164,7 @@ async fn attempt(
         shard: connector.shard,
         shard_name: connector.shard_name.clone(),
         pid: 0,
-        secret: Vec::new(),
+        secret: Arc::from([]),
         stream,
         incoming: BytesMut::new(),
         outgoing: BytesMut::new(),
@@ -260,7 +260,7 @@ async fn log_in(backend: &mut Backend, login: &Login) -> Result<(), Failure> {
             tag::ERROR => return Err(Failure::Refused(refusal(&connector, body))),
             tag::BACKEND_KEY_DATA => {
                 let (pid, secret) = answer::backend_key_data(body).map_err(|error| login_failed(&connector, error))?;
-                (backend.pid, backend.secret) = (pid, secret.to_vec());
+                (backend.pid, backend.secret) = (pid, secret.into());
             }
             tag::READY_FOR_QUERY => return Ok(()),
             // What `next_message` took in already, and what only tells.

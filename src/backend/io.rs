@@ -35,7 +35,7 @@ pub struct Backend {
     /// The server process's id.
     pub pid: i32,
     /// What a cancel request has to show.
-    pub secret: Vec<u8>,
+    pub secret: Arc<[u8]>,
     /// The transport; use [`Backend::poll_fill`] and [`Backend::send`] instead where you can.
     pub stream: Stream,
     /// Bytes that came and are not consumed yet.
@@ -226,7 +226,7 @@ impl Backend {
     }
 
     /// What a cancel request for this connection needs: where to send it, process id and secret.
-    pub fn cancel_key(&self) -> (Arc<super::Connector>, i32, Vec<u8>) {
+    pub fn cancel_key(&self) -> (Arc<super::Connector>, i32, Arc<[u8]>) {
         (self.connector.clone(), self.pid, self.secret.clone())
     }
 

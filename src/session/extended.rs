@@ -13,7 +13,6 @@ use super::command::{Action, no_statement};
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
-use super::route;
 use super::statements::Statement;
 use super::values::BoundValues;
 use super::{Session, Trouble, command};
@@ -67,15 +66,11 @@ impl Session {
         } else {
             self.remember_name(view.name, statement.clone())?;
         }
-        let command = sql::classify(&statement.text);
-        if self.transaction.is_failed() && !is_exit(&command) {
+        if self.transaction.is_failed() && !is_exit(&sql::classify(&statement.text)) {
             self.forget_name(view.name);
             return Err(command::in_failed_transaction().into());
         }
-        if route::is_command(&command)
-            || matches!(command, Command::Empty)
-            || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty())
-        {
+        if statement.is_command || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty()) {
             let mut answer = BytesMut::new();
             encode::parse_complete(&mut answer);
             self.answer(answer);
@@ -161,19 +156,21 @@ impl Session {
                 PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{}\" already exists", view.portal)).into()
             );
         }
-        let command = sql::classify(&statement.text);
-        if self.transaction.is_failed() && !is_exit(&command) {
+        if self.transaction.is_failed() && !is_exit(&sql::classify(&statement.text)) {
             return Err(command::in_failed_transaction().into());
         }
-        if route::is_command(&command) || matches!(command, Command::Empty) {
+        if statement.is_command {
             let mut answer = BytesMut::new();
             encode::bind_complete(&mut answer);
             self.answer(answer);
             self.set_portal(view.portal, Portal::Local { statement })?;
             return Ok(());
         }
-        let after = self.after_function(&statement.text, &command)?;
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let after = match plan.effects.sets {
+            true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
+            false => After::Nothing,
+        };
         let destination = {
             let values = BoundValues {
                 text: &statement.text,
@@ -286,8 +283,8 @@ impl Session {
         match subject.kind {
             SubjectKind::Statement => {
                 let statement = self.named(subject.name)?;
-                let command = sql::classify(&statement.text);
-                if route::is_command(&command) || matches!(command, Command::Empty) {
+                if statement.is_command {
+                    let command = sql::classify(&statement.text);
                     let mut answer = BytesMut::new();
                     encode::parameter_description(&mut answer, &[]);
                     Answer::describe(local_columns(&command).as_deref(), &mut answer);

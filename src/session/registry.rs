@@ -22,7 +22,7 @@ pub struct CancelTarget {
     /// The server process.
     pub pid: i32,
     /// Its secret.
-    pub secret: Vec<u8>,
+    pub secret: Arc<[u8]>,
 }
 
 /// What an operator sees of a client, and what others may tell it.
@@ -317,7 +317,7 @@ mod tests {
         let client = register(&clients, "a").unwrap();
         let (pid, secret) = (client.pid, client.secret());
         assert!(clients.cancel(pid, &secret).is_none(), "nothing runs");
-        client.aim(Some(CancelTarget { shard: ShardId(1), pid: 7, secret: vec![1] }));
+        client.aim(Some(CancelTarget { shard: ShardId(1), pid: 7, secret: Arc::from([1]) }));
         assert!(clients.cancel(pid, &secret[..3]).is_none());
         assert!(clients.cancel(pid, &[]).is_none());
         assert!(clients.cancel(pid, &[secret[0] ^ 1, secret[1], secret[2], secret[3]]).is_none());

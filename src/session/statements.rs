@@ -16,7 +16,8 @@ use twox_hash::XxHash3_128;
 
 use crate::protocol::request;
 use crate::session::relay::{Expect, Relay};
-use crate::sql::Literal;
+use crate::session::route::is_command;
+use crate::sql::{self, Literal};
 use crate::types::Oid;
 
 /// Uses of a text without a name before the servers are told to keep it: a text that never comes back is not worth it.
@@ -41,6 +42,8 @@ pub struct Statement {
     pub hint: Option<crate::types::ShardId>,
     /// The literals in the text.
     pub literals: Vec<Literal>,
+    /// The session itself acts on it, or it is empty: no server sees it before it is executed.
+    pub is_command: bool,
     /// A server has accepted it.
     pub validated: AtomicBool,
     uses: AtomicU32,
@@ -148,7 +151,9 @@ impl Statement {
         hint: Option<crate::types::ShardId>,
         literals: Vec<Literal>,
     ) -> Self {
+        let command = sql::classify(&text);
         Statement {
+            is_command: is_command(&command) || command == sql::Command::Empty,
             id,
             server_name,
             text,
