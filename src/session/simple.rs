@@ -7,7 +7,7 @@ use super::relay::Expect;
 use super::route::{self, Destination};
 use super::{Session, Trouble};
 use crate::error::PgError;
-use crate::plan::Effects;
+use crate::plan::{Effects, Pin};
 use crate::protocol::{self, encode, request};
 use crate::sql::{self, Command, SetValue};
 
@@ -20,6 +20,8 @@ impl Session {
         self.portals.retain(|(name, _)| !name.is_empty());
         if !self.transaction.is_failed()
             && let Some((plan, destination)) = self.decide_known(text)?
+            // A set_config that can be followed has to be looked at.
+            && plan.effects.pin != Some(Pin::UntrackedSetting)
         {
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
@@ -77,10 +79,11 @@ impl Session {
             decided
         };
         let after = match &command {
-            Command::Set { name, value, .. } => set_by_function(statement, name, value),
+            Command::Set { name, value, local: false, .. } => set_by_function(statement, name, value),
             _ => After::Nothing,
         };
-        self.send_query(frame, destination, &plan.effects, after).await
+        let effects = without_followed(&plan.effects, &command);
+        self.send_query(frame, destination, &effects, after).await
     }
 
     /// A query of several statements: they are one transaction, and therefore go to one shard as they came.
@@ -97,14 +100,14 @@ impl Session {
             let (destination, these) = if route::is_command(&command) {
                 match command {
                     Command::Listen(_) => {
-                        (Destination::Home, Effects { pin: Some(crate::plan::Pin::Listen), ..Effects::default() })
+                        (Destination::Home, Effects { pin: Some(Pin::Listen), ..Effects::default() })
                     }
                     Command::Notify => (Destination::Home, Effects::default()),
                     _ => (Destination::Attached, Effects { floating: true, ..Effects::default() }),
                 }
             } else {
                 let (plan, destination) = self.decide(statement)?;
-                (destination, plan.effects.clone())
+                (destination, without_followed(&plan.effects, &command))
             };
             destinations.push(destination);
             effects.floating &= these.floating;
@@ -177,6 +180,12 @@ impl Session {
         answer.write(false, &mut self.client.outgoing);
         encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
     }
+}
+
+/// The effects of a statement whose own command is known: a `set_config` that is followed as a SET pins nothing.
+fn without_followed(effects: &Effects, command: &Command<'_>) -> Effects {
+    let pin = effects.pin.filter(|pin| !(*pin == Pin::UntrackedSetting && matches!(command, Command::Set { .. })));
+    Effects { pin, ..effects.clone() }
 }
 
 /// `SELECT set_config(name, value, false)` is a SET.
