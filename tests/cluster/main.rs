@@ -2,4 +2,8 @@
 
 mod clients;
 mod fixture;
+mod own;
+mod pool;
 mod sample;
+mod settings;
+mod wire;
