@@ -118,9 +118,10 @@ impl PlanContext {
             },
         );
         if matches!(sql::classify(text), sql::Command::Set { function: true, .. }) {
-            // The session follows it, so that its backend need not be kept.
+            // The session follows it, and repeats it where the transaction goes: its backend need not be kept.
             plan.effects.sets = true;
             plan.effects.pin = None;
+            plan.effects.floating = true;
         }
         plan
     }
