@@ -160,6 +160,24 @@ impl Settings {
         Some(sql)
     }
 
+    /// A SET for one setting, or for all that RESET ALL would reset: one statement each.
+    pub fn set_statements(&self, name: Option<&str>) -> Vec<String> {
+        let wanted = |entry: &&Entry| match name {
+            Some(name) => *entry.name == *folded(name),
+            None => !is_identity(&entry.name),
+        };
+        self.entries
+            .iter()
+            .filter(wanted)
+            .map(|entry| {
+                let mut sql = String::new();
+                push_set(&mut sql, entry);
+                sql.pop();
+                sql
+            })
+            .collect()
+    }
+
     fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|entry| *entry.name == *name)
     }

@@ -49,6 +49,8 @@ impl Session {
             for replay in replays {
                 own_statement(&replay.text, &mut backend.outgoing, &mut self.relay);
             }
+            // The replay has brought it to where the session is.
+            backend.settings = self.settings.server.clone();
             self.held[index].unnamed = None;
             self.transaction.join();
         }
@@ -135,6 +137,19 @@ impl Session {
                 "The transaction has used shard \"{here}\"; this statement leads to shard \"{there}\"."
             ))
             .with_hint("Use one transaction for each shard, or keep rows that change together under one shard key.")
+    }
+
+    /// RESET on a server goes back to the server's own values; the client means those of its startup message. Within a block
+    /// they are set at once, for the next statement of the block is to see them.
+    pub(super) fn reset_to_startup(&mut self, index: usize) {
+        let held = &mut self.held[index];
+        if let Some(sql) = self.settings.server.sync_sql(&held.lease.settings) {
+            request::query(&mut held.lease.outgoing, &sql);
+            held.lease.in_flight += 1;
+            held.lease.settings = self.settings.server.clone();
+            held.unnamed = None;
+            self.relay.expect(Expect::Query { pass: false });
+        }
     }
 
     /// The transaction is over: backends that nothing pins go back to the pool.

@@ -111,6 +111,9 @@ impl Session {
                 Action::forward(self.anywhere(), floating(), after_set(text, name, &SetValue::Text(value.clone())))
             }
             Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
+                if matches!(command, Command::SetTransaction { .. }) {
+                    self.transaction.alter();
+                }
                 Action::forward(self.anywhere(), floating(), After::Local { text: text.to_owned() })
             }
             Command::SetConstraints => {

@@ -127,6 +127,9 @@ impl Session {
                 if failed && status == b'I' {
                     self.ddl = false;
                 }
+                if status == b'T' && !self.batch.open {
+                    self.reset_to_startup(index);
+                }
                 true
             }
             Event::CopyIn => {
@@ -160,12 +163,11 @@ impl Session {
             After::Nothing => {}
             After::Begin(text) => {
                 if self.transaction.is_idle() {
-                    self.transaction.begin(text, &self.settings);
-                    self.transaction.join();
-                    self.transaction.settle();
+                    self.transaction.chain(text, true, &self.settings);
                 }
             }
             After::Commit { chain } | After::Rollback { chain } => {
+                let (begin, altered) = self.transaction.characteristics();
                 // COMMIT of a failed transaction is answered with ROLLBACK.
                 if tag.as_bytes() == b"ROLLBACK" {
                     if let Some(before) = self.transaction.rollback() {
@@ -177,10 +179,7 @@ impl Session {
                     self.transaction.commit();
                 }
                 if chain {
-                    // The server keeps the transaction's characteristics, so the block cannot be begun elsewhere.
-                    self.transaction.begin("BEGIN".into(), &self.settings);
-                    self.transaction.join();
-                    self.transaction.settle();
+                    self.transaction.chain(begin, altered, &self.settings);
                 }
             }
             After::Savepoint { name, text } => {
@@ -207,6 +206,9 @@ impl Session {
             After::Reset { name, text } => {
                 self.transaction.remember(&self.settings);
                 self.transaction.replay(&text, None);
+                for set in self.base.server.set_statements(name.as_deref()) {
+                    self.transaction.replay(&set, None);
+                }
                 match name {
                     Some(name) => self.change(index, |settings, base| reset_one(settings, base, &name)),
                     None => {

@@ -104,6 +104,9 @@ impl Session {
         let failed = self.transaction.is_failed();
         for statement in statements {
             let command = sql::classify(statement);
+            if matches!(command, Command::SetTransaction { .. }) {
+                self.transaction.alter();
+            }
             afters.push(after_of(statement, &command)?);
             if failed {
                 continue;
@@ -129,8 +132,6 @@ impl Session {
         if failed {
             return self.in_failed(frame, afters).await;
         }
-        // A replay repeats single statements: a query of several ties the transaction down.
-        effects.floating = false;
         let destination = match self.agree(&destinations)? {
             Destination::Attached => Destination::Any(None),
             other => other,

@@ -44,13 +44,15 @@ pub struct Transaction<S> {
     prelude: Vec<Replay>,
     /// The transaction has done nothing that ties it to its backend.
     floating: bool,
+    /// SET TRANSACTION changed what BEGIN said.
+    altered: bool,
     /// Settings before BEGIN or before the implicit transaction, and at each savepoint.
     undo: Vec<(Option<String>, S)>,
 }
 
 impl<S: Clone> Default for Transaction<S> {
     fn default() -> Self {
-        Transaction { state: State::Idle, begin: String::new(), prelude: Vec::new(), floating: true, undo: Vec::new() }
+        Transaction { state: State::Idle, begin: String::new(), prelude: Vec::new(), floating: true, altered: false, undo: Vec::new() }
     }
 }
 
@@ -102,6 +104,24 @@ impl<S: Clone> Transaction<S> {
         if matches!(self.state, State::Virtual { .. }) {
             self.state = State::Joined { failed: false };
         }
+    }
+
+    /// SET TRANSACTION: another backend could not be brought to the same state by BEGIN alone.
+    pub fn alter(&mut self) {
+        self.altered = true;
+    }
+
+    /// COMMIT AND CHAIN, ROLLBACK AND CHAIN: a new block with the characteristics of the old one, `begin` and `altered`, on the same backend.
+    pub fn chain(&mut self, begin: String, altered: bool, settings: &S) {
+        self.begin(begin, settings);
+        self.join();
+        self.floating = !altered;
+        self.altered = altered;
+    }
+
+    /// What a chained block begins with.
+    pub fn characteristics(&self) -> (String, bool) {
+        (self.begin.clone(), self.altered)
     }
 
     /// The backend leaves a block that is still floating.
