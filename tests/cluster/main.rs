@@ -3,3 +3,4 @@
 mod clients;
 mod fixture;
 mod sample;
+mod wire;
