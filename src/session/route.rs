@@ -8,7 +8,6 @@ use super::{Session, Trouble, settings};
 use crate::error::PgError;
 use crate::plan::{Plan, Route, Target, Values, Verdict};
 use crate::sql::{self, Command, Normalized};
-use crate::sqlstate::SqlState;
 use crate::types::{ShardId, VindexId};
 
 thread_local! {
@@ -223,11 +222,6 @@ impl Session {
         }
         Ok(agreed.cloned().unwrap_or(Destination::Attached))
     }
-}
-
-/// The error of a text that is not UTF-8, as PostgreSQL's `pg_verify_mbstr` words it.
-pub(super) fn not_utf8() -> PgError {
-    PgError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
 }
 
 /// Whether the session itself acts on a command, so that it cannot simply be sent to wherever it leads.

@@ -1,7 +1,8 @@
 //! The same messages to Goldseam and to a plain PostgreSQL must be answered by the same messages.
 //!
 //! The sequences stand in `cases/*.txt`: a sentence after `##`, then one message a line, and `<` where the client waits.
-//! `## [one]` is for a single shard only, `## [four]` for four only. `$C` is a customer of the case's own.
+//! `[one]` in it: for a single shard only; `[four]`: for four only;
+//! `[codes]`: the wording of errors may differ. `$C` is a customer of the case's own.
 //!
 //! | line | message |
 //! |---|---|
@@ -28,6 +29,8 @@ use crate::fixture;
 struct Case {
     sentence: String,
     shards: Option<usize>,
+    /// Errors are compared by severity and SQLSTATE only.
+    codes: bool,
     steps: Vec<Step>,
     at: String,
 }
@@ -60,13 +63,10 @@ fn cases(name: &str) -> Vec<Case> {
     for (number, line) in text.lines().enumerate() {
         let at = format!("{name}:{}", number + 1);
         if let Some(sentence) = line.strip_prefix("## ") {
-            let shards = match sentence.split_once(' ').map_or("", |(first, _)| first) {
-                "[one]" => Some(1),
-                "[four]" => Some(4),
-                _ => None,
-            };
+            let marked = |mark: &str, shards: usize| sentence.contains(mark).then_some(shards);
+            let shards = marked("[one]", 1).or(marked("[four]", 4));
             customer = fixture::get().fresh_customer().to_string();
-            cases.push(Case { sentence: sentence.into(), shards, steps: Vec::new(), at });
+            cases.push(Case { sentence: sentence.into(), shards, codes: sentence.contains("[codes]"), steps: Vec::new(), at });
         } else if !line.is_empty() && !line.starts_with('#') {
             let case = cases.last_mut().unwrap_or_else(|| panic!("{at}: before the first case"));
             let line = line.replace("$C", &customer);
@@ -166,7 +166,11 @@ fn play(port: u16, case: &Case) -> Vec<String> {
     if !seen.last().is_some_and(|last: &Message| last.tag == b'!') {
         seen.extend(client.query("SELECT 'still here'"));
     }
-    seen.iter().map(Message::shown).collect()
+    let shown = |message: &Message| match message.tag {
+        b'E' | b'N' if case.codes => format!("{} {} {}", message.tag as char, message.field(b'S'), message.field(b'C')),
+        _ => message.shown(),
+    };
+    seen.iter().map(shown).collect()
 }
 
 /// Plays all cases of a file against a proxy and the plain server.
