@@ -72,7 +72,7 @@ impl<'a> Subject<'a> {
         let kind = match reader.u8()? {
             b'S' => SubjectKind::Statement,
             b'P' => SubjectKind::Portal,
-            other => return Err(malformed(&format!("invalid DESCRIBE or CLOSE message subtype {other}"))),
+            other => return Err(malformed(&format!("invalid message subtype {other}"))),
         };
         let name = reader.c_str()?;
         reader.end()?;
@@ -179,7 +179,7 @@ impl<'a> BindView<'a> {
         let values = &values[..values.len() - reader.rest.len()];
         let result_count = reader.count()?;
         let result_formats = reader.bytes(result_count * 2)?;
-        check_formats(result_formats)?;
+        // Result formats are judged when there is a result, by the server.
         reader.end()?;
         Ok(BindView { portal, statement, formats, parameter_count, values, result_formats })
     }

@@ -27,6 +27,7 @@ mod reader;
 pub use answer::{ErrorFields, with_shard};
 pub use frame::{Frame, frame, header};
 pub use frontend::{BindView, ExecuteView, ParseView, Subject, SubjectKind};
+pub use reader::utf8;
 pub use startup::{Opening, opening};
 
 /// PostgreSQL's own bound of a message's length field (`PQ_LARGE_MESSAGE_LIMIT`, `src/include/libpq/libpq.h`).

@@ -5,7 +5,26 @@ use crate::sqlstate::SqlState;
 
 /// The error of a body that is shorter or longer than its own fields say (PostgreSQL: `pq_getmsgend`, `pq_copymsgbytes`).
 pub(super) fn malformed(what: &str) -> PgError {
-    PgError::new(SqlState::PROTOCOL_VIOLATION, format!("invalid message format: {what}"))
+    PgError::new(SqlState::PROTOCOL_VIOLATION, what.to_owned())
+}
+
+/// Text that must be UTF-8: `22021` with the first offending bytes, as PostgreSQL says it.
+pub fn utf8(bytes: &[u8]) -> Result<&str, PgError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let wrong = &bytes[error.valid_up_to()..];
+        // As many as the first one announces (`pg_utf_mblen`).
+        let announced = match wrong.first() {
+            Some(0xc0..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..=0xf7) => 4,
+            _ => 1,
+        };
+        let shown: Vec<String> = wrong.iter().take(announced).map(|byte| format!("0x{byte:02x}")).collect();
+        PgError::new(
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
+        )
+    })
 }
 
 /// What of a body has not been read yet.
@@ -49,17 +68,9 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// A C string that must be UTF-8: `22021` with the first offending bytes, as PostgreSQL says it.
+    /// A C string that must be UTF-8.
     pub fn c_str(&mut self) -> Result<&'a str, PgError> {
-        let bytes = self.c_bytes()?;
-        std::str::from_utf8(bytes).map_err(|error| {
-            let shown: Vec<String> =
-                bytes[error.valid_up_to()..].iter().take(4).map(|byte| format!("0x{byte:02x}")).collect();
-            PgError::new(
-                SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-                format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-            )
-        })
+        utf8(self.c_bytes()?)
     }
 
     /// A count of things that follow: never negative.
@@ -69,6 +80,6 @@ impl<'a> Reader<'a> {
     }
 
     pub fn end(&self) -> Result<(), PgError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(malformed("message contains more data than its fields")) }
+        if self.rest.is_empty() { Ok(()) } else { Err(malformed("invalid message format")) }
     }
 }

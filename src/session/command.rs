@@ -315,8 +315,24 @@ impl Session {
         if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
             return Err((**error).clone());
         }
-        self.remember_name(name, statement)?;
-        Ok(Action::Answer(Answer::tag("PREPARE")))
+        if statement.validated.load(std::sync::atomic::Ordering::Relaxed) {
+            self.remember_name(name, statement)?;
+            return Ok(Action::Answer(Answer::tag("PREPARE")));
+        }
+        self.check_room()?;
+        // A server has to accept the text first; it keeps the statement.
+        let destination = match &plan.verdict {
+            crate::plan::Verdict::Route(route) => Destination::Any(route.describable(&self.state.vschema)),
+            crate::plan::Verdict::Refuse(error) => return Err((**error).clone()),
+        };
+        let destination = if self.attached.is_some() { Destination::Attached } else { destination };
+        Ok(Action::Forward {
+            destination,
+            effects: floating(),
+            text: Some(statement.sql_prepare(&statement.server_name)),
+            after: After::Prepare { name: name.to_owned(), statement },
+            needs: None,
+        })
     }
 
     fn sql_execute(&mut self, name: &str, arguments: Option<&str>) -> Result<Action, PgError> {
@@ -324,6 +340,16 @@ impl Session {
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
         let limits = self.state.sql_limits();
         let texts = arguments.map(|text| split_arguments(text, &limits)).transpose()?.unwrap_or_default();
+        let types = statement.sql_types.as_ref().and_then(|types| types.as_deref());
+        let declared = types.map(|types| split_arguments(types, &limits)).transpose()?.map_or(0, |types| types.len());
+        let expected = statement.parameters.max(declared);
+        if texts.len() != expected {
+            return Err(PgError::new(
+                SqlState::SYNTAX_ERROR,
+                format!("wrong number of parameters for prepared statement \"{name}\""),
+            )
+            .with_detail(format!("Expected {expected} parameters but got {}.", texts.len())));
+        }
         let raws: Vec<Option<Raw<'_>>> = texts.iter().map(|text| argument(text, &limits)).collect();
         let values = ExecuteValues { text: &statement.text, literals: &statement.literals, arguments: &raws };
         let destination = self.resolve(&plan, &values)?;

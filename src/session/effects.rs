@@ -1,15 +1,17 @@
 //! What a statement that ended means for the session.
 
-use super::relay::{Event, Tag};
+use std::sync::Arc;
+
+use super::relay::{Event, Expect, Tag};
 use super::settings::SessionSettings;
-use super::statements::own_statement;
+use super::statements::{Statement, own_statement};
 use super::{Session, settings};
 use crate::backend;
 use crate::plan::{Effects, Pin};
 use crate::protocol::request;
 
 /// What to remember when a statement has ended well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum After {
     /// Nothing.
     Nothing,
@@ -31,6 +33,8 @@ pub(super) enum After {
     Reset { name: Option<String>, text: String },
     /// Something that holds until the transaction's end: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
     Local { text: String },
+    /// SQL's PREPARE of a text that no server had seen: from now on the name means it.
+    Prepare { name: String, statement: Arc<Statement> },
     /// DISCARD ALL.
     DiscardAll,
     /// What pins the backend may be gone.
@@ -148,9 +152,13 @@ impl Session {
 
     fn note_failure(&mut self, index: usize) {
         self.failed = true;
-        self.after.clear();
         let (unparsed, out_of_step) = self.relay.take_undone();
         let held = &mut self.held[index];
+        for after in self.after.drain(..) {
+            if let After::Prepare { statement, .. } = after {
+                held.lease.prepared.remove(statement.id);
+            }
+        }
         held.unnamed = None;
         for statement in unparsed {
             held.lease.prepared.remove(statement);
@@ -161,6 +169,11 @@ impl Session {
     fn complete(&mut self, index: usize, after: After, tag: Tag) {
         match after {
             After::Nothing => {}
+            After::Prepare { name, statement } => {
+                statement.validated.store(true, std::sync::atomic::Ordering::Relaxed);
+                // The bound on names was checked before.
+                self.names.insert(name, statement);
+            }
             After::Begin(text) => {
                 if self.transaction.is_idle() {
                     self.transaction.chain(text, true, &self.settings);
@@ -271,6 +284,19 @@ impl Session {
     }
 
     /// Sends a statement of the client's in extended form whose answer, but for the completion, is ours to give.
+    /// Makes room on a backend for the statement that a PREPARE on its way will make.
+    pub(super) fn reserve(&mut self, index: usize, after: &After) {
+        let After::Prepare { statement, .. } = after else { return };
+        let lease = &mut self.held[index].lease;
+        // One of this name may be there from a session that never ended well.
+        let known = lease.prepared.has(statement.id).then_some(statement.id);
+        let evicted = lease.prepared.insert(statement.id);
+        for gone in known.into_iter().chain(evicted) {
+            request::close_statement(&mut lease.outgoing, &format!("gs_{gone}"));
+            self.relay.expect(Expect::Close { pass: false });
+        }
+    }
+
     pub(super) fn forward_command(&mut self, index: usize, text: &str, after: After) {
         let held = &mut self.held[index];
         own_statement(text, &mut held.lease.outgoing, &mut self.relay);

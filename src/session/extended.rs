@@ -19,6 +19,7 @@ use super::{Session, Trouble, command};
 use crate::error::PgError;
 use crate::plan::Plan;
 use crate::protocol::frame::HEADER;
+use crate::protocol::frontend::Format;
 use crate::protocol::{BindView, ExecuteView, ParseView, Subject, SubjectKind, encode, request};
 use crate::sql::{self, Command};
 use crate::sqlstate::SqlState;
@@ -48,7 +49,7 @@ pub(super) enum Portal {
 
 impl Session {
     /// Parse.
-    pub(super) fn parse(&mut self, frame: &[u8]) -> Result<(), Trouble> {
+    pub(super) async fn parse(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let view = ParseView::new(&frame[HEADER..])?;
         self.batch.open = true;
         if !view.name.is_empty() && self.names.contains_key(view.name) {
@@ -71,6 +72,7 @@ impl Session {
             return Err(command::in_failed_transaction().into());
         }
         if statement.is_command || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty()) {
+            self.prove_all().await?;
             let mut answer = BytesMut::new();
             encode::parse_complete(&mut answer);
             self.answer(answer);
@@ -129,6 +131,13 @@ impl Session {
 
     /// A name for a statement, within the session's bound.
     pub(super) fn remember_name(&mut self, name: &str, statement: Arc<Statement>) -> Result<(), PgError> {
+        self.check_room()?;
+        self.names.insert(name.to_owned(), statement);
+        Ok(())
+    }
+
+    /// Whether one more name is within the session's bound.
+    pub(super) fn check_room(&self) -> Result<(), PgError> {
         let most = self.state.config.limits.max_prepared_per_session;
         if self.names.len() >= most {
             return Err(PgError::new(
@@ -137,7 +146,6 @@ impl Session {
             )
             .with_hint("Deallocate some, or raise limits.max_prepared_per_session."));
         }
-        self.names.insert(name.to_owned(), statement);
         Ok(())
     }
 
@@ -156,10 +164,26 @@ impl Session {
                 PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{}\" already exists", view.portal)).into()
             );
         }
-        if self.transaction.is_failed() && !is_exit(&sql::classify(&statement.text)) {
-            return Err(command::in_failed_transaction().into());
+        // An empty statement may be parsed in a failed transaction, but not bound (`exec_bind_message`).
+        if self.transaction.is_failed() {
+            let command = sql::classify(&statement.text);
+            if !is_exit(&command) || matches!(command, Command::Empty) {
+                return Err(command::in_failed_transaction().into());
+            }
+        }
+        let supplied = view.parameter_count();
+        if statement.sql_types.is_none() && supplied != statement.parameters {
+            return Err(PgError::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {supplied} parameters, but prepared statement \"{}\" requires {}",
+                    view.statement, statement.parameters
+                ),
+            )
+            .into());
         }
         if statement.is_command {
+            self.prove_all().await?;
             let mut answer = BytesMut::new();
             encode::bind_complete(&mut answer);
             self.answer(answer);
@@ -178,7 +202,7 @@ impl Session {
                 types: &statement.types,
                 bind: &view,
             };
-            self.resolve(&plan, &values)?
+            self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
         let shard = self.locate(destination).await?;
         self.attach(shard).await?;
@@ -268,7 +292,7 @@ impl Session {
     }
 
     /// Gives the Parse messages that still wait to a backend.
-    async fn prove_all(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn prove_all(&mut self) -> Result<(), Trouble> {
         if let Some(statement) = self.batch.unproven.first().cloned() {
             let index = self.attach_for(&statement).await?;
             self.prove(index);
@@ -285,6 +309,7 @@ impl Session {
                 let statement = self.named(subject.name)?;
                 if statement.is_command {
                     let command = sql::classify(&statement.text);
+                    self.prove_all().await?;
                     let mut answer = BytesMut::new();
                     encode::parameter_description(&mut answer, &[]);
                     Answer::describe(local_columns(&command).as_deref(), &mut answer);
@@ -303,9 +328,11 @@ impl Session {
                 {
                     let mut answer = BytesMut::new();
                     Answer::describe(local_columns(&sql::classify(&statement.text)).as_deref(), &mut answer);
+                    self.prove_all().await?;
                     self.answer(answer);
                     return Ok(());
                 }
+                self.prove_all().await?;
                 // A portal may also be a cursor that SQL's DECLARE made.
                 let Some(index) = self.attached else { return Err(no_portal(subject.name).into()) };
                 self.held[index].lease.outgoing.extend_from_slice(frame);
@@ -320,6 +347,7 @@ impl Session {
         let view = ExecuteView::new(&frame[HEADER..])?;
         self.batch.open = true;
         let mut after = After::Nothing;
+        self.prove_all().await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
             Some((_, Portal::Local { statement })) => Some(statement.clone()),
             Some((_, Portal::Remote { plan, after: meant })) => {
@@ -370,6 +398,7 @@ impl Session {
                 self.note_effects(&effects);
                 self.batch.executed = true;
                 self.batch.tied = true;
+                self.reserve(index, &after);
                 self.forward_command(index, changed.as_deref().unwrap_or(text), after);
             }
         }
@@ -380,6 +409,7 @@ impl Session {
     pub(super) async fn close(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let subject = Subject::new(&frame[HEADER..])?;
         self.batch.open = true;
+        self.prove_all().await?;
         match subject.kind {
             SubjectKind::Statement => self.forget_name(subject.name),
             SubjectKind::Portal => {
@@ -448,13 +478,16 @@ impl Session {
                 self.held[index].lease.outgoing.extend_from_slice(frame);
             }
             b'X' => return Err(super::Over::Gone.into()),
-            // The server ends the COPY with an error, and the statement with it (`CopyGetData`).
+            // Nobody knows any more which statement the next messages belong to (`CopyGetData`).
             _ => {
-                self.copy_in = false;
-                request::copy_fail(
-                    &mut self.held[index].lease.outgoing,
-                    &format!("unexpected message type 0x{tag:02X} during COPY from stdin"),
-                );
+                let message = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
+                let error = PgError::new(SqlState::PROTOCOL_VIOLATION, message);
+                encode::error_response(&mut self.client.outgoing, &error);
+                return Err(PgError::fatal(
+                    SqlState::PROTOCOL_VIOLATION,
+                    "terminating connection because protocol synchronization was lost",
+                )
+                .into());
             }
         }
         Ok(())
@@ -469,6 +502,12 @@ impl Session {
             self.relay.expect(Expect::Own(bytes.freeze()));
         }
     }
+}
+
+/// The error of a text parameter that is not UTF-8: it is what the server would say.
+fn not_text(bind: &BindView<'_>) -> Option<PgError> {
+    let texts = bind.parameters().enumerate().filter(|(n, _)| bind.format(*n) == Format::Text);
+    texts.filter_map(|(_, value)| crate::protocol::utf8(value?).err()).next()
 }
 
 /// Whether a statement ties its batch to its shard. Reads do not: under READ COMMITTED each statement has a snapshot of its own, so that
@@ -497,7 +536,7 @@ fn no_portal(name: &str) -> PgError {
 
 /// Where a statement may be described.
 impl crate::plan::Route {
-    fn describable(&self, vschema: &crate::vschema::Vschema) -> Option<Vec<crate::types::ShardId>> {
+    pub(super) fn describable(&self, vschema: &crate::vschema::Vschema) -> Option<Vec<crate::types::ShardId>> {
         if let Some(shard) = self.fixed {
             return Some(vec![shard]);
         }

@@ -339,15 +339,20 @@ impl Session {
         let outcome = match tag {
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
+            b'S' if frame.len() > protocol::frame::HEADER => {
+                self.relay.stop_skipping();
+                Err(malformed().into())
+            }
             b'S' => self.sync().await,
             // After an error everything up to Sync is ignored (protocol section "Extended Query").
             _ if self.relay.is_skipping() => Ok(()),
             b'Q' => self.simple(frame).await,
-            b'P' => self.parse(frame),
+            b'P' => self.parse(frame).await,
             b'B' => self.bind(frame).await,
             b'D' => self.describe(frame).await,
             b'E' => self.execute(frame).await,
             b'C' => self.close(frame).await,
+            b'H' if frame.len() > protocol::frame::HEADER => Err(malformed().into()),
             b'H' => self.flush().await,
             // What is left of a COPY that failed on the server.
             b'd' | b'c' | b'f' => Ok(()),
@@ -365,11 +370,17 @@ impl Session {
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),
-            Err(Trouble::Refused(error)) => {
+            Err(Trouble::Refused(mut error)) => {
                 if matches!(error.severity, crate::error::Severity::Fatal) {
                     return Err(Over::Fatal(error));
                 }
-                self.refuse(&error, matches!(tag, b'Q' | b'F'));
+                // Texts that no server has judged yet come first: their answers do, and so do their errors.
+                match self.prove_all().await {
+                    Ok(()) | Err(Trouble::Skipped) => {}
+                    Err(Trouble::Refused(earlier)) => error = earlier,
+                    Err(Trouble::Over(over)) => return Err(over),
+                }
+                self.refuse(&error, matches!(tag, b'Q' | b'F' | b'S'));
                 Ok(())
             }
         }
@@ -455,4 +466,9 @@ impl Session {
             }
         }
     }
+}
+
+/// A message with a body that should have none (`pq_getmsgend`).
+fn malformed() -> PgError {
+    PgError::new(SqlState::PROTOCOL_VIOLATION, "invalid message format")
 }

@@ -237,11 +237,6 @@ impl Session {
     }
 }
 
-/// The error of a text that is not UTF-8, as PostgreSQL's `pg_verify_mbstr` words it.
-pub(super) fn not_utf8() -> PgError {
-    PgError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
-}
-
 /// Whether the session itself acts on a command, so that it cannot simply be sent to wherever it leads.
 pub(super) fn is_command(command: &Command<'_>) -> bool {
     match command {

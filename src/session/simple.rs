@@ -14,7 +14,10 @@ use crate::sql::{self, Command, SetValue};
 impl Session {
     /// A Query message.
     pub(super) async fn simple(&mut self, frame: &[u8]) -> Result<(), Trouble> {
-        let text = protocol::frontend::query(&frame[protocol::frame::HEADER..]).map_err(|_| route::not_utf8())?;
+        let text = protocol::frontend::query(&frame[protocol::frame::HEADER..])?;
+        if !self.batch.unproven.is_empty() {
+            self.prove_all().await?;
+        }
         // A simple query takes the place of the unnamed statement and portal (`exec_simple_query`).
         self.unnamed = None;
         self.portals.retain(|(name, _)| !name.is_empty());
@@ -53,6 +56,9 @@ impl Session {
                     self.attach(shard).await?;
                     if let (Some(statement), Some(index)) = (needs, self.attached) {
                         self.have_prepared(index, &statement);
+                    }
+                    if let Some(index) = self.attached {
+                        self.reserve(index, &after);
                     }
                     let changed = text.map(|text| {
                         let mut bytes = bytes::BytesMut::new();

@@ -17,7 +17,7 @@ use twox_hash::XxHash3_128;
 use crate::protocol::request;
 use crate::session::relay::{Expect, Relay};
 use crate::session::route::is_command;
-use crate::sql::{self, Literal};
+use crate::sql::{self, Literal, TokenKind};
 use crate::types::Oid;
 
 /// Uses of a text without a name before the servers are told to keep it: a text that never comes back is not worth it.
@@ -44,6 +44,8 @@ pub struct Statement {
     pub literals: Vec<Literal>,
     /// The session itself acts on it, or it is empty: no server sees it before it is executed.
     pub is_command: bool,
+    /// How many parameters a Bind must bring: as many as are declared, or as the text's highest `$n` says.
+    pub parameters: usize,
     /// A server has accepted it.
     pub validated: AtomicBool,
     uses: AtomicU32,
@@ -67,11 +69,17 @@ impl Statement {
                 request::parse(out, name, &self.text, self.types.iter().copied());
                 relay.expect(Expect::Parse { pass, statement: (!name.is_empty()).then_some(self.id) });
             }
-            Some(types) => {
-                let types = types.as_deref().map(|types| format!(" ({types})")).unwrap_or_default();
-                own_statement(&format!("PREPARE \"{name}\"{types} AS {}", self.text), out, relay);
+            Some(_) => {
+                own_statement(&self.sql_prepare(name), out, relay);
             }
         }
+    }
+
+    /// SQL's PREPARE of it.
+    pub fn sql_prepare(&self, name: &str) -> String {
+        let types = self.sql_types.as_ref().and_then(|types| types.as_deref());
+        let types = types.map(|types| format!(" ({types})")).unwrap_or_default();
+        format!("PREPARE \"{name}\"{types} AS {}", self.text)
     }
 }
 
@@ -152,6 +160,7 @@ impl Statement {
         literals: Vec<Literal>,
     ) -> Self {
         let command = sql::classify(&text);
+        let parameters = highest_parameter(&text).max(types.len());
         Statement {
             is_command: is_command(&command) || command == sql::Command::Empty,
             id,
@@ -162,10 +171,20 @@ impl Statement {
             normalized,
             hint,
             literals,
+            parameters,
             validated: AtomicBool::new(false),
             uses: AtomicU32::new(0),
         }
     }
+}
+
+fn highest_parameter(text: &str) -> usize {
+    // The client's own limits have been checked already.
+    let limits = sql::Limits { max_tokens: usize::MAX, max_nesting: usize::MAX, max_depth: usize::MAX };
+    let tokens = sql::lex(text, &limits).unwrap_or_default();
+    let parameters = tokens.iter().filter(|token| token.kind == TokenKind::Parameter);
+    let numbers = parameters.filter_map(|token| text.get(token.start as usize + 1..token.end as usize)?.parse().ok());
+    numbers.max().unwrap_or(0)
 }
 
 #[cfg(test)]

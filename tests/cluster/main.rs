@@ -4,6 +4,7 @@ mod clients;
 mod fixture;
 mod own;
 mod pool;
+mod raw;
 mod sample;
 mod settings;
 mod wire;

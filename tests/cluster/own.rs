@@ -14,7 +14,7 @@ use goldseam::local::Cluster;
 use tokio::runtime::Runtime;
 
 use crate::fixture;
-use crate::wire::Wire;
+use crate::raw::Wire;
 
 pub const USER: &str = "postgres";
 /// A role without any right but on the tables.

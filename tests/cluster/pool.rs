@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::own::{self, CLERK, DATABASE, Own, USER, eventually};
-use crate::wire::Wire;
+use crate::raw::Wire;
 
 fn pool(extra: &str) -> String {
     format!("[pool]\nmin_idle = 0\n{extra}\n")

@@ -2,7 +2,7 @@
 //! sees what it would see on a PostgreSQL of its own.
 
 use crate::own::{self, CLERK, DATABASE, Own, USER};
-use crate::wire::Wire;
+use crate::raw::Wire;
 
 const TINY: &str = "[pool]\nsize = 1\nmin_idle = 0\nqueue_timeout = \"10s\"";
 
@@ -232,7 +232,7 @@ fn any_mixture_of_settings_and_transactions_is_as_on_a_postgresql_of_ones_own() 
 fn prepared_statements_are_each_clients_own_and_run_on_every_shard() {
     let own = own::get();
     let mut pairs = Pairs::new(own, [&[], &[]]);
-    let both = |pairs: &mut Pairs, who: usize, what: &str, act: &mut dyn FnMut(&mut Wire) -> crate::wire::Reply| {
+    let both = |pairs: &mut Pairs, who: usize, what: &str, act: &mut dyn FnMut(&mut Wire) -> crate::raw::Reply| {
         let (proxy, plain) = (act(&mut pairs.proxy[who]).comparable(), act(&mut pairs.plain[who]).comparable());
         assert_eq!(proxy, plain, "client {who}: {what}");
     };

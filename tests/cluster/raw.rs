@@ -1,0 +1,212 @@
+//! The wire protocol by hand: a client that shows what drivers hide, such as ParameterStatus, transaction status and message order.
+
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// No answer takes so long but one that never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection that waits for each answer.
+pub struct Wire {
+    stream: TcpStream,
+    /// What ParameterStatus said last.
+    pub parameters: BTreeMap<String, String>,
+    /// Channels and payloads of notifications.
+    pub notifications: Vec<(String, String)>,
+}
+
+/// What an ErrorResponse says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: String,
+    pub message: String,
+    pub detail: String,
+}
+
+/// All that answers one request, up to ReadyForQuery.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reply {
+    pub rows: Vec<Vec<Option<String>>>,
+    pub tags: Vec<String>,
+    pub error: Option<Refusal>,
+    pub notices: Vec<String>,
+    /// `I`, `T`, `E`; 0 if the connection was closed instead.
+    pub status: char,
+}
+
+impl Reply {
+    /// The only value of the only row.
+    #[track_caller]
+    pub fn value(&self) -> String {
+        assert!(self.error.is_none(), "{self:?}");
+        self.rows.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_else(|| panic!("no value: {self:?}"))
+    }
+
+    /// The SQLSTATE, empty where all went well.
+    pub fn code(&self) -> &str {
+        self.error.as_ref().map_or("", |error| error.code.as_str())
+    }
+
+    /// What may be compared with PostgreSQL: all but the detail, where Goldseam names the shard.
+    pub fn comparable(mut self) -> Self {
+        self.error.iter_mut().for_each(|error| error.detail.clear());
+        self
+    }
+}
+
+impl Wire {
+    /// Logs in without a password, as tests' servers and proxies allow.
+    pub fn open(port: u16, user: &str, database: &str, startup: &[(&str, &str)]) -> Result<Wire, Refusal> {
+        let lost = |what: String| Refusal { code: "lost".into(), message: what, detail: String::new() };
+        let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| lost(error.to_string()))?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut wire = Wire { stream, parameters: BTreeMap::new(), notifications: Vec::new() };
+        let mut body = 196_608u32.to_be_bytes().to_vec();
+        for (name, value) in [("user", user), ("database", database)].iter().chain(startup) {
+            body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
+        }
+        body.push(0);
+        let mut frame = (body.len() as u32 + 4).to_be_bytes().to_vec();
+        frame.extend(body);
+        wire.stream.write_all(&frame).map_err(|error| lost(error.to_string()))?;
+        let reply = wire.collect();
+        match reply.error {
+            Some(error) => Err(error),
+            None if reply.status == '\0' => Err(lost("closed at login".into())),
+            None => Ok(wire),
+        }
+    }
+
+    /// Sends raw messages.
+    pub fn send(&mut self, messages: &[(u8, Vec<u8>)]) {
+        let mut bytes = Vec::new();
+        for (tag, body) in messages {
+            bytes.push(*tag);
+            bytes.extend((body.len() as u32 + 4).to_be_bytes());
+            bytes.extend(body);
+        }
+        // A connection that was closed shows when its answer is read.
+        let _ = self.stream.write_all(&bytes);
+    }
+
+    /// Sends a simple query and does not wait.
+    pub fn start(&mut self, sql: &str) {
+        self.send(&[(b'Q', text(sql))]);
+    }
+
+    /// A simple query and its answer.
+    pub fn query(&mut self, sql: &str) -> Reply {
+        self.start(sql);
+        self.collect()
+    }
+
+    /// The only value that a query answers.
+    #[track_caller]
+    pub fn one(&mut self, sql: &str) -> String {
+        let reply = self.query(sql);
+        assert!(reply.error.is_none(), "{sql}: {reply:?}");
+        reply.value()
+    }
+
+    /// A query that must succeed.
+    #[track_caller]
+    pub fn ok(&mut self, sql: &str) -> Reply {
+        let reply = self.query(sql);
+        assert!(reply.error.is_none() && reply.status != '\0', "{sql}: {reply:?}");
+        reply
+    }
+
+    /// Parse and Sync.
+    pub fn prepare(&mut self, name: &str, sql: &str) -> Reply {
+        self.send(&[(b'P', [text(name), text(sql), vec![0, 0]].concat()), (b'S', vec![])]);
+        self.collect()
+    }
+
+    /// Bind in text format, Execute and Sync.
+    pub fn execute(&mut self, name: &str, values: &[&str]) -> Reply {
+        let mut bind = [text(""), text(name), vec![0, 0]].concat();
+        bind.extend((values.len() as u16).to_be_bytes());
+        for value in values {
+            bind.extend((value.len() as u32).to_be_bytes());
+            bind.extend(value.as_bytes());
+        }
+        bind.extend([0, 0]);
+        self.send(&[(b'B', bind), (b'E', [text(""), vec![0; 4]].concat()), (b'S', vec![])]);
+        self.collect()
+    }
+
+    /// Reads up to ReadyForQuery or the end of the stream.
+    pub fn collect(&mut self) -> Reply {
+        let mut reply = Reply { status: '\0', ..Reply::default() };
+        while let Some((tag, body)) = self.message() {
+            match tag {
+                b'S' => {
+                    let mut parts = body.split(|byte| *byte == 0).map(utf8);
+                    self.parameters.insert(parts.next().unwrap(), parts.next().unwrap());
+                }
+                b'D' => reply.rows.push(row(&body)),
+                b'C' => reply.tags.push(utf8(&body[..body.len() - 1])),
+                b'E' => reply.error = Some(refusal(&body)),
+                b'N' => reply.notices.push(refusal(&body).message),
+                b'A' => {
+                    let mut parts = body[4..].split(|byte| *byte == 0).map(utf8);
+                    self.notifications.push((parts.next().unwrap(), parts.next().unwrap()));
+                }
+                b'Z' => {
+                    reply.status = char::from(body[0]);
+                    return reply;
+                }
+                _ => {}
+            }
+        }
+        reply
+    }
+
+    fn message(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 5];
+        match self.stream.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no answer within {PATIENCE:?}"),
+            Err(_) => return None,
+        }
+        let mut body = vec![0; u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4];
+        self.stream.read_exact(&mut body).ok()?;
+        Some((head[0], body))
+    }
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [text.as_bytes(), b"\0"].concat()
+}
+
+fn utf8(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn row(body: &[u8]) -> Vec<Option<String>> {
+    let (mut at, mut row) = (2, Vec::new());
+    while at < body.len() {
+        let length = i32::from_be_bytes(body[at..at + 4].try_into().unwrap());
+        at += 4;
+        if length < 0 {
+            row.push(None);
+        } else {
+            row.push(Some(utf8(&body[at..at + length as usize])));
+            at += length as usize;
+        }
+    }
+    row
+}
+
+fn refusal(body: &[u8]) -> Refusal {
+    let fields: BTreeMap<u8, String> =
+        body.split(|byte| *byte == 0).filter(|field| !field.is_empty()).map(|field| (field[0], utf8(&field[1..]))).collect();
+    let field = |tag: u8| fields.get(&tag).cloned().unwrap_or_default();
+    Refusal { code: field(b'C'), message: field(b'M'), detail: field(b'D') }
+}
