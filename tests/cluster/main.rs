@@ -1,5 +1,7 @@
 //! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
 
 mod clients;
+mod differential;
 mod fixture;
+mod generator;
 mod sample;
