@@ -88,7 +88,7 @@ impl Planner<'_> {
             return self.user_function(&bare);
         }
         match functions::class(&bare) {
-            Class::Plain => {}
+            Class::Plain => self.attached |= functions::reads_catalog(&bare),
             Class::Moment => {
                 self.floating = false;
                 self.timed = true;

@@ -1,8 +1,8 @@
 //! Expressions: a walk that meets every part once and refuses what it does not know.
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CeilFloorKind, DateTimeField, Expr, Ident, Interval, OrderByExpr, Subscript, Value,
-    WindowFrameBound, WindowSpec,
+    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Interval, OrderByExpr, Subscript,
+    Value, WindowFrameBound, WindowSpec,
 };
 
 use super::scope;
@@ -42,7 +42,10 @@ impl Planner<'_> {
                 Value::Placeholder(name) if !name.starts_with('$') => Err(refuse::construct("this kind of parameter")),
                 _ => Ok(()),
             },
-            Expr::TypedString(_) => Ok(()),
+            Expr::TypedString(typed) => {
+                self.names_object(&typed.data_type);
+                Ok(())
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 self.expr(root)?;
                 for access in access_chain {
@@ -94,7 +97,10 @@ impl Planner<'_> {
             }
             Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => self.exprs([&**left, &**right]),
             Expr::UnaryOp { expr, .. } => self.expr(expr),
-            Expr::Cast { expr, .. } => self.expr(expr),
+            Expr::Cast { expr, data_type, .. } => {
+                self.names_object(data_type);
+                self.expr(expr)
+            }
             Expr::AtTimeZone { timestamp, time_zone } => self.exprs([&**timestamp, &**time_zone]),
             Expr::Extract { expr, .. } => self.expr(expr),
             Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) }
@@ -131,6 +137,18 @@ impl Planner<'_> {
             // Everything else is no PostgreSQL, or too rare to be sure of.
             _ => Err(refuse::construct("this kind of expression").with_detail(format!("The expression is {expr}."))),
         }
+    }
+
+    /// `'settings'::regclass` looks an object up: on the shard whose catalog counts.
+    fn names_object(&mut self, data_type: &DataType) {
+        let name = match data_type {
+            DataType::Regclass => true,
+            DataType::Custom(name, _) => {
+                scope::parts(name).and_then(|parts| parts.last().map(|last| last.starts_with("reg"))).unwrap_or(false)
+            }
+            _ => false,
+        };
+        self.attached |= name;
     }
 
     /// `t.f` may be the call `f(t)`.

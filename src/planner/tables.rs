@@ -59,7 +59,8 @@ impl Planner<'_> {
         let renamed: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
         self.instances.push(instance);
         match place {
-            Place::System => {}
+            // One shard's catalog, always the same: only it has the unsharded tables, and object numbers are each server's own.
+            Place::System => self.attached = true,
             Place::Temporary | Place::Unknown => {
                 self.attached = true;
                 self.floating = false;

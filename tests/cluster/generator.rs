@@ -6,7 +6,8 @@
 
 /// Customer numbers: few, so that keys meet.
 const KEYS: [&str; 9] = ["42", "'42'", "42::int", "43", "7", "NULL", "42.0", "40+2", "44"];
-const JOINS: [&str; 7] = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", "NATURAL JOIN", "NATURAL LEFT JOIN"];
+const JOINS: [&str; 7] =
+    ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", "NATURAL JOIN", "NATURAL LEFT JOIN"];
 
 /// A source of statements.
 pub struct Generator {
@@ -179,10 +180,7 @@ impl Generator {
             6 => (format!("order_items {alias}"), item(&alias, &["customer_id", "order_id", "line"])),
             7 => (format!("orders {alias} (id, x)"), item(&alias, &["id", "x"])),
             8 => (format!("orders {alias} (x, customer_id)"), item(&alias, &["customer_id", "x"])),
-            9 => (
-                format!("(SELECT length(name) AS id, code FROM countries) {alias}"),
-                item(&alias, &["id"]),
-            ),
+            9 => (format!("(SELECT length(name) AS id, code FROM countries) {alias}"), item(&alias, &["id"])),
             10 => {
                 let query = self.query(depth - 1, outer, 2);
                 let (one, two) = self.pick(&[("id", "x"), ("x", "id"), ("customer_id", "id"), ("y", "customer_id")]);
@@ -228,11 +226,8 @@ impl Generator {
     }
 
     fn equality(&mut self, one: &[Item], other: &[Item]) -> String {
-        let (left, right) = if self.chance(85) {
-            (self.first(one), self.first(other))
-        } else {
-            (self.column(one), self.column(other))
-        };
+        let (left, right) =
+            if self.chance(85) { (self.first(one), self.first(other)) } else { (self.column(one), self.column(other)) };
         if self.chance(50) { format!("{left} = {right}") } else { format!("{right} = {left}") }
     }
 
