@@ -100,6 +100,9 @@ pub struct KeySource {
     pub negate: bool,
     /// `x::type` with a type that Goldseam knows; the value has this type and not the literal's.
     pub cast: Option<Oid>,
+    /// Without a type of its own it may have got another than the column's: from an earlier use of the parameter, or from what
+    /// stands beside it in a list. Then only what means the same in every type is read.
+    pub doubtful: bool,
 }
 
 /// A place in the statement or a constant of the planner's.

@@ -11,7 +11,7 @@ use crate::sqlstate::SqlState;
 use crate::types::array::decode_array;
 use crate::types::decode::{decode, decode_stored};
 use crate::types::key::DecodeContext;
-use crate::types::{Key, KeyspaceId, Match, Oid, Raw, ShardId, VindexId, oid};
+use crate::types::{Key, KeyType, KeyspaceId, Match, Oid, Raw, ShardId, VindexId, oid};
 use crate::vindex::Placement;
 use crate::vschema::Vschema;
 
@@ -245,6 +245,7 @@ impl KeyColumn {
         match &self.values {
             KeySet::Values(sources) => {
                 for source in sources {
+                    source.check(values, self.key_type).map_err(|why| self.unclear(requirement, why))?;
                     let raw = source.value(values).map_err(|why| self.unclear(requirement, why))?;
                     if requirement.insert && raw == Raw::Null {
                         return Err(PgError::new(
@@ -263,6 +264,7 @@ impl KeyColumn {
                 Ok(())
             }
             KeySet::Array(source) => {
+                source.check(values, self.key_type).map_err(|why| self.unclear(requirement, why))?;
                 let raw = source.value(values).map_err(|why| self.unclear(requirement, why))?;
                 let read = decode_array(&raw, self.key_type, context).map_err(|why| self.unclear(requirement, why))?;
                 for read in read {
@@ -297,6 +299,34 @@ impl KeyColumn {
 }
 
 impl KeySource {
+    /// A value without a type of its own, of which the planner was not sure that it has the column's: is it the same in all types?
+    fn check(&self, values: &dyn Values, column: KeyType) -> Result<(), &'static str> {
+        const OTHER: &str = "the statement may give it another type than the column's";
+        if !self.doubtful {
+            return Ok(());
+        }
+        let raw = match &self.origin {
+            Origin::Literal(index) => values.literal(*index),
+            Origin::Parameter(index) => values.parameter(*index),
+            Origin::Constant(_) | Origin::Arithmetic(_) => None,
+        };
+        let same = match raw {
+            None | Some(Raw::Null) => true,
+            Some(Raw::Text { oid, .. } | Raw::Binary { oid, .. }) if oid != oid::UNSPECIFIED && oid != oid::UNKNOWN => {
+                true
+            }
+            Some(Raw::Binary { .. }) => false,
+            Some(Raw::Text { text, .. }) => match column {
+                KeyType::Int2 | KeyType::Int4 | KeyType::Int8 => text.parse::<i64>().is_ok(),
+                // char(n) loses spaces, a name is cut at 63 bytes.
+                KeyType::Text => !text.ends_with(char::is_whitespace) && text.len() < 64,
+                KeyType::Uuid => true,
+                _ => false,
+            },
+        };
+        if same { Ok(()) } else { Err(OTHER) }
+    }
+
     /// The value of this execution, with its sign and the type it is cast to; the error says why it is unclear.
     fn value<'v>(&'v self, values: &'v dyn Values) -> Result<Raw<'v>, &'static str> {
         let raw = match &self.origin {

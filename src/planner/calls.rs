@@ -89,7 +89,7 @@ impl Planner<'_> {
         }
         self.home_unless_placed |= functions::speaks_of_oids(&bare);
         match functions::class(&bare) {
-            Class::Plain => {}
+            Class::Plain => self.attached |= functions::reads_catalog(&bare),
             Class::Moment => {
                 self.floating = false;
                 self.timed = true;

@@ -6,7 +6,7 @@ use super::Planner;
 use super::scope::{self, Found};
 use super::source::{chain, unwrap};
 use crate::error::PgError;
-use crate::plan::KeySet;
+use crate::plan::{KeySet, KeySource};
 
 /// Which rows an equality in a condition restricts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +187,8 @@ impl Planner<'_> {
     }
 
     fn restrict(&mut self, column: &Found, set: KeySet, reach: Reach<'_>) {
+        let key_type = self.key_type(column);
+        self.note_types(&set, key_type);
         // A condition of an inner block on an outer block's column restricts the outer one not at all.
         let counts = match reach {
             Reach::All => true,
@@ -234,7 +236,9 @@ impl Planner<'_> {
         }
         let (Some(key_type), Some(node)) = (output.key_type, output.node) else {
             if let Some(source) = &output.source {
-                self.restrict(column, KeySet::Values(vec![source.clone()]), reach);
+                // Without a cast it was text, or what an earlier use made it.
+                let source = KeySource { doubtful: source.cast.is_none(), ..source.clone() };
+                self.restrict(column, KeySet::Values(vec![source]), reach);
             }
             return;
         };

@@ -42,7 +42,10 @@ impl Planner<'_> {
                 Value::Placeholder(name) if !name.starts_with('$') => Err(refuse::construct("this kind of parameter")),
                 _ => Ok(()),
             },
-            Expr::TypedString(_) => Ok(()),
+            Expr::TypedString(typed) => {
+                self.names_object(&typed.data_type);
+                Ok(())
+            }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 self.expr(root)?;
                 for access in access_chain {
@@ -95,7 +98,7 @@ impl Planner<'_> {
             Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => self.exprs([&**left, &**right]),
             Expr::UnaryOp { expr, .. } => self.expr(expr),
             Expr::Cast { expr, data_type, .. } => {
-                self.home_unless_placed |= is_oid_alias(data_type);
+                self.names_object(data_type);
                 self.expr(expr)
             }
             Expr::AtTimeZone { timestamp, time_zone } => self.exprs([&**timestamp, &**time_zone]),
@@ -136,6 +139,18 @@ impl Planner<'_> {
         }
     }
 
+    /// `'settings'::regclass` looks an object up: on the shard whose catalog counts.
+    fn names_object(&mut self, data_type: &DataType) {
+        let name = match data_type {
+            DataType::Regclass => true,
+            DataType::Custom(name, _) => {
+                scope::parts(name).and_then(|parts| parts.last().map(|last| last.starts_with("reg"))).unwrap_or(false)
+            }
+            _ => false,
+        };
+        self.home_unless_placed |= name;
+    }
+
     /// `t.f` may be the call `f(t)`.
     fn name(&mut self, idents: &[Ident]) -> Result<(), PgError> {
         let Some(last) = idents.last() else { return Ok(()) };
@@ -172,16 +187,5 @@ impl Planner<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// `regclass` and its kin print names but are OIDs, which differ from shard to shard.
-fn is_oid_alias(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Regclass => true,
-        DataType::Custom(name, _) => name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| {
-            ident.value.to_ascii_lowercase().starts_with("reg") || ident.value.eq_ignore_ascii_case("oid")
-        }),
-        _ => false,
     }
 }

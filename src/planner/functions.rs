@@ -137,6 +137,14 @@ const HOME: &[&str] = &[
     "pg_current_snapshot",
 ];
 
+/// Whether a plain function tells of tables and other objects: then the shard matters, as for the catalog's tables.
+pub fn reads_catalog(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["to_reg", "pg_get_", "has_", "pg_relation_"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with("_is_visible")
+        || name.ends_with("_description")
+}
+
 /// What is known of a function, by its bare name.
 pub fn class(name: &str) -> Class {
     if READERS.contains(&name) || name.starts_with("dblink_") {

@@ -62,6 +62,8 @@ mod utility;
 mod walk;
 mod write;
 
+use std::collections::HashMap;
+
 use sqlparser::ast::Statement;
 
 use crate::catalog::Catalog;
@@ -69,7 +71,7 @@ use crate::error::PgError;
 use crate::plan::{Fallback, KeyColumn, KeySet, KeySource, Pin, Plan, Requirement, Route, Verdict};
 use crate::sql::normalize::literal_kind;
 use crate::sql::{self, Limits, Token, TokenKind, parse};
-use crate::types::{KeyType, KeyspaceId, ShardId};
+use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
 use crate::vschema::{Table, TablePlacement, Vschema};
 use facts::{Facts, Node};
 use scope::{Instance, Scope};
@@ -262,13 +264,24 @@ struct Planner<'c> {
     pin: Option<Pin>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
+    /// How often each parameter stands in the text.
+    parameter_uses: HashMap<u16, usize>,
+    /// The types that comparisons with columns and casts give to parameters.
+    parameter_types: HashMap<u16, Vec<Oid>>,
 }
 
 impl<'c> Planner<'c> {
     fn new(context: &Context<'c>, text: &str, _tokens: &[Token]) -> Planner<'c> {
         // All literals of the text count, also those before an inner query.
-        let literals = sql::lex(text, &context.limits)
-            .unwrap_or_default()
+        let tokens = sql::lex(text, &context.limits).unwrap_or_default();
+        let mut parameter_uses = HashMap::new();
+        for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
+            let number = token.text(text).strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
+            if let Some(number) = number.and_then(|number| u16::try_from(number.checked_sub(1)?).ok()) {
+                *parameter_uses.entry(number).or_default() += 1;
+            }
+        }
+        let literals = tokens
             .iter()
             .filter(|token| literal_kind(token.kind, token.text(text).as_bytes()).is_some())
             .map(|token| token.start)
@@ -295,6 +308,8 @@ impl<'c> Planner<'c> {
             timed: false,
             pin: None,
             selected_insert: false,
+            parameter_uses,
+            parameter_types: HashMap::new(),
         }
     }
 
@@ -402,10 +417,11 @@ impl<'c> Planner<'c> {
                 .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
             };
             let values = self.facts.node_of(used.instance, called).and_then(|node| self.facts.solve(node));
-            let Some(values) = values.cloned() else {
+            let Some(mut values) = values.cloned() else {
                 let vschema = self.context.vschema;
                 return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
             };
+            self.judge_types(&mut values, key_type);
             if used.insert && self.selected_insert && weight_of(&values) != Some(1) {
                 return Err(refuse::construct(
                     "INSERT of a query with several values for a shard key of several columns",

@@ -8,14 +8,16 @@ use sqlparser::ast::{
 use super::Planner;
 use crate::plan::{Arithmetic, KeySet, KeySource, Origin};
 use crate::sql::parse::byte_of;
-use crate::types::{Oid, Raw, oid};
+use crate::types::{KeyType, Oid, Raw, oid};
 
 impl Planner<'_> {
     /// The value that an expression is, if it is one that can be read at run time.
     pub(super) fn source(&self, expr: &Expr) -> Option<KeySource> {
         match expr {
             Expr::Nested(inner) => self.source(inner),
-            Expr::Value(value) => Some(KeySource { origin: self.origin(value)?, negate: false, cast: None }),
+            Expr::Value(value) => {
+                Some(KeySource { origin: self.origin(value)?, negate: false, cast: None, doubtful: false })
+            }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
                 let mut source = self.source(expr)?;
                 // The sign of a string or of an untyped parameter is not ours to guess.
@@ -47,7 +49,7 @@ impl Planner<'_> {
                     return None;
                 }
                 let terms = Box::new((self.source(left)?, operation, self.source(right)?));
-                Some(KeySource { origin: Origin::Arithmetic(terms), negate: false, cast: None })
+                Some(KeySource { origin: Origin::Arithmetic(terms), negate: false, cast: None, doubtful: false })
             }
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
                 let cast = type_oid(data_type)?;
@@ -61,7 +63,7 @@ impl Planner<'_> {
             }
             Expr::TypedString(typed) if !typed.uses_odbc_syntax => {
                 let cast = type_oid(&typed.data_type)?;
-                Some(KeySource { origin: self.origin(&typed.value)?, negate: false, cast: Some(cast) })
+                Some(KeySource { origin: self.origin(&typed.value)?, negate: false, cast: Some(cast), doubtful: false })
             }
             _ => None,
         }
@@ -97,7 +99,11 @@ impl Planner<'_> {
         match expr {
             Expr::Nested(inner) => self.array_source(inner),
             Expr::Array(Array { elem, named: true }) => {
-                Some(KeySet::Values(elem.iter().map(|element| self.source(element)).collect::<Option<_>>()?))
+                // The array's element type is that of its typed elements, whatever the column's is.
+                Some(KeySet::Values(doubt(
+                    elem,
+                    elem.iter().map(|element| self.source(element)).collect::<Option<_>>()?,
+                )))
             }
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
                 let DataType::Array(element) = data_type else { return None };
@@ -108,7 +114,12 @@ impl Planner<'_> {
                 match unwrap(expr) {
                     Expr::Value(value) => {
                         let cast = Some(array_of(element)?);
-                        Some(KeySet::Array(KeySource { origin: self.origin(value)?, negate: false, cast }))
+                        Some(KeySet::Array(KeySource {
+                            origin: self.origin(value)?,
+                            negate: false,
+                            cast,
+                            doubtful: false,
+                        }))
                     }
                     Expr::Array(Array { elem, named: true }) => {
                         let cast = |source: KeySource| match source.cast {
@@ -126,7 +137,7 @@ impl Planner<'_> {
             }
             Expr::Value(value) => {
                 let origin = self.origin(value)?;
-                Some(KeySet::Array(KeySource { origin, negate: false, cast: None }))
+                Some(KeySet::Array(KeySource { origin, negate: false, cast: None, doubtful: false }))
             }
             _ => None,
         }
@@ -134,8 +145,56 @@ impl Planner<'_> {
 
     /// The set that an `IN` list restricts to.
     pub(super) fn list_source(&self, list: &[Expr]) -> Option<KeySet> {
-        Some(KeySet::Values(list.iter().map(|element| self.source(element)).collect::<Option<_>>()?))
+        Some(KeySet::Values(doubt(list, list.iter().map(|element| self.source(element)).collect::<Option<_>>()?)))
     }
+
+    /// Takes note of the type that a comparison with a column, or a cast, gives to a parameter.
+    pub(super) fn note_types(&mut self, set: &KeySet, column: Option<KeyType>) {
+        let mut note = |source: &KeySource, own: Option<Oid>| {
+            if let (Origin::Parameter(number), false, Some(oid)) =
+                (&source.origin, source.doubtful, source.cast.or(own))
+            {
+                self.parameter_types.entry(*number).or_default().push(oid);
+            }
+        };
+        match set {
+            KeySet::Values(sources) => sources.iter().for_each(|source| note(source, column.map(KeyType::oid))),
+            KeySet::Array(source) => note(source, column.and_then(|column| array_of(column.oid()))),
+        }
+    }
+
+    /// Sets the type of each parameter that its uses agree on; of the others nothing is sure but a type the client declares.
+    pub(super) fn judge_types(&self, set: &mut KeySet, column: KeyType) {
+        let judge = |source: &mut KeySource, own: Option<Oid>| {
+            let Origin::Parameter(number) = source.origin else { return };
+            let Some(own) = source.cast.or(own) else {
+                source.doubtful = true;
+                return;
+            };
+            let types = self.parameter_types.get(&number).map_or(&[] as &[Oid], Vec::as_slice);
+            let uses = self.parameter_uses.get(&number).copied().unwrap_or(0);
+            source.doubtful |= types.len() != uses || types.iter().any(|oid| *oid != own);
+        };
+        match set {
+            KeySet::Values(sources) => sources.iter_mut().for_each(|source| judge(source, Some(column.oid()))),
+            KeySet::Array(source) => judge(source, array_of(column.oid())),
+        }
+    }
+}
+
+/// In a list with typed members (`IN ($1, 4.5)`) the untyped ones take the common type of all, which may not be the column's.
+fn doubt(exprs: &[Expr], mut list: Vec<KeySource>) -> Vec<KeySource> {
+    let untyped = |(expr, source): (&Expr, &KeySource)| {
+        let number = |value: &ValueWithSpan| matches!(value.value, Value::Number(..));
+        source.cast.is_none() && matches!(unwrap(expr), Expr::Value(value) if !number(value))
+    };
+    let untyped: Vec<bool> = exprs.iter().zip(&list).map(untyped).collect();
+    if untyped.contains(&false) {
+        for (source, untyped) in list.iter_mut().zip(untyped) {
+            source.doubtful |= untyped;
+        }
+    }
+    list
 }
 
 /// Without parentheses around it.

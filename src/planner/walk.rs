@@ -282,7 +282,13 @@ impl Planner<'_> {
     fn star(&mut self, at: usize, merged: bool, outputs: &mut Outputs) {
         let Some(instance) = self.instances.get(at).cloned() else { return };
         outputs.complete &= instance.complete && !merged;
-        for column in instance.columns {
+        for column in &instance.columns {
+            // Of two columns of one name nothing can be said: the facts go by names.
+            if instance.columns.iter().filter(|other| other.name == column.name).count() > 1 {
+                outputs.columns.push(Output { name: Some(column.name.clone()), ..Output::default() });
+                continue;
+            }
+            let column = column.clone();
             let node = self.facts.node(at, &column.name);
             outputs.columns.push(Output {
                 name: Some(column.name),

@@ -11,6 +11,7 @@ use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::{KeySet, KeySource};
+use crate::types::KeyType;
 use crate::vschema::Table;
 
 impl Planner<'_> {
@@ -142,6 +143,14 @@ impl Planner<'_> {
             return Err(defaulted(table, relation, keys.first().map_or("", |key| key)));
         };
         match (&*source.body, &source.with) {
+            (SetExpr::Values(_), None)
+                if source.limit_clause.is_some()
+                    || source.order_by.is_some()
+                    || source.fetch.is_some()
+                    || !source.locks.is_empty() =>
+            {
+                Err(refuse::construct("INSERT of VALUES with LIMIT, ORDER BY or FOR UPDATE"))
+            }
             (SetExpr::Values(values), None) => {
                 let width = values.rows.first().map_or(0, |row| row.content.len());
                 self.check_defaults(table, relation, targets.get(..width.min(targets.len())).unwrap_or(&[]), &keys)?;
@@ -168,7 +177,10 @@ impl Planner<'_> {
                         }
                     }
                     let node = self.facts.node(at, key);
-                    self.facts.restrict(node, KeySet::Values(sources));
+                    let key_type = key_type_of(relation, key);
+                    let set = KeySet::Values(sources);
+                    self.note_types(&set, key_type);
+                    self.facts.restrict(node, set);
                 }
                 Ok(())
             }
@@ -184,9 +196,7 @@ impl Planner<'_> {
                     let output = place.filter(|_| outputs.complete).and_then(|place| outputs.columns.get(place));
                     let Some(output) = output else { return Err(computed(table, key)) };
                     let node = self.facts.node(at, key);
-                    let own = relation.column(key).and_then(|column| relation.columns.get(column));
-                    let own =
-                        own.and_then(|column| crate::types::KeyType::from_column(column.type_oid, &column.type_name));
+                    let own = key_type_of(relation, key);
                     match (&output.source, output.node, output.key_type, own) {
                         (Some(source), ..) => self.facts.restrict(node, KeySet::Values(vec![source.clone()])),
                         // Another type would be converted on the way in.
@@ -388,6 +398,11 @@ fn is_default(expr: &Expr) -> bool {
 
 fn default_of(relation: &Relation, column: &str) -> Option<ColumnDefault> {
     relation.columns.get(relation.column(column)?).map(|column| column.default)
+}
+
+fn key_type_of(relation: &Relation, column: &str) -> Option<KeyType> {
+    let column = relation.columns.get(relation.column(column)?)?;
+    KeyType::from_column(column.type_oid, &column.type_name)
 }
 
 fn defaulted(table: &Table, relation: &Relation, key: &str) -> PgError {

@@ -12,7 +12,7 @@ use crate::error::PgError;
 use crate::plan::{Effects, Pin};
 use crate::sql::{self, Command, DiscardTarget, SetValue, TokenKind};
 use crate::sqlstate::SqlState;
-use crate::types::Raw;
+use crate::types::{Raw, oid};
 
 /// What is to be done with a command.
 pub(super) enum Action {
@@ -340,9 +340,9 @@ impl Session {
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
         let limits = self.state.sql_limits();
         let texts = arguments.map(|text| split_arguments(text, &limits)).transpose()?.unwrap_or_default();
-        let types = statement.sql_types.as_ref().and_then(|types| types.as_deref());
-        let declared = types.map(|types| split_arguments(types, &limits)).transpose()?.map_or(0, |types| types.len());
-        let expected = statement.parameters.max(declared);
+        let declared = statement.sql_types.as_ref().and_then(Option::as_deref);
+        let declared = declared.map(|list| split_arguments(list, &limits)).transpose()?.unwrap_or_default();
+        let expected = statement.parameters.max(declared.len());
         if texts.len() != expected {
             return Err(PgError::new(
                 SqlState::SYNTAX_ERROR,
@@ -350,7 +350,11 @@ impl Session {
             )
             .with_detail(format!("Expected {expected} parameters but got {}.", texts.len())));
         }
-        let raws: Vec<Option<Raw<'_>>> = texts.iter().map(|text| argument(text, &limits)).collect();
+        let mut raws: Vec<Option<Raw<'_>>> = Vec::with_capacity(texts.len());
+        for (at, text) in texts.iter().enumerate() {
+            let declared = declared.get(at).map(|name| name.trim());
+            raws.push(argument(text, &limits).and_then(|raw| converted(raw, declared)));
+        }
         let values = ExecuteValues { text: &statement.text, literals: &statement.literals, arguments: &raws };
         let destination = self.resolve(&plan, &values)?;
         let arguments = arguments.map(|text| format!("({text})")).unwrap_or_default();
@@ -417,6 +421,28 @@ fn argument<'a>(text: &'a str, limits: &sql::Limits) -> Option<Raw<'a>> {
     match (before.trim(), literal.raw(text)?) {
         ("", raw) => Some(raw),
         ("-", Raw::Text { text, oid }) => Some(Raw::Text { text: format!("-{text}").into(), oid }),
+        _ => None,
+    }
+}
+
+/// An argument as its parameter has it. EXECUTE assigns: a fraction is rounded, and a string is read as the declared type.
+fn converted<'a>(raw: Raw<'a>, declared: Option<&str>) -> Option<Raw<'a>> {
+    let Raw::Text { text, oid } = raw else { return Some(raw) };
+    match oid {
+        oid::INT2 | oid::INT4 | oid::INT8 => Some(Raw::Text { text, oid }),
+        oid::UNKNOWN | oid::UNSPECIFIED => {
+            let oid = match declared.map(str::to_ascii_lowercase).as_deref() {
+                None | Some("unknown") => oid,
+                Some("smallint" | "int2") => oid::INT2,
+                Some("int" | "integer" | "int4") => oid::INT4,
+                Some("bigint" | "int8") => oid::INT8,
+                Some("text") => oid::TEXT,
+                Some("uuid") => oid::UUID,
+                Some("date") => oid::DATE,
+                Some(_) => return None,
+            };
+            Some(Raw::Text { text, oid })
+        }
         _ => None,
     }
 }

@@ -66,6 +66,7 @@ fn start() -> Fixture {
         load::fill(all, None, Arc::new(|_| {})).await.unwrap();
         for port in &ports {
             add_guest(*port).await;
+            add_extras(*port).await;
         }
     });
     let config = write_files(&servers, &names);
@@ -103,6 +104,20 @@ async fn add_guest(port: u16) {
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {GUEST}"
     );
     backend.query(&sql).await.unwrap();
+}
+
+/// What the demo's schema lacks and the differential tests ask about: a view, and functions that do and do not read tables.
+async fn add_extras(port: u16) {
+    let mut backend = load::connect("new", load::server(port, DATABASE, "postgres", None)).await.unwrap();
+    let sql = "CREATE VIEW t1_view AS SELECT country, count(*) FROM customers GROUP BY country; \
+         CREATE FUNCTION t1_double(numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'; \
+         CREATE FUNCTION t1_count() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM customers'; \
+         CREATE FUNCTION t1_rows() RETURNS SETOF customers LANGUAGE sql STABLE AS 'SELECT * FROM customers'; \
+         CREATE FUNCTION t1_orders(customers) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM orders'; \
+         GRANT SELECT ON t1_view TO PUBLIC; \
+         DO $$ BEGIN IF to_regclass('settings') IS NOT NULL THEN \
+         CREATE VIEW t1_settings AS SELECT * FROM settings; GRANT SELECT ON t1_settings TO PUBLIC; END IF; END $$";
+    backend.query(sql).await.unwrap();
 }
 
 /// One client connection; its driver task runs on the current runtime.

@@ -1,0 +1,392 @@
+//! Promise 1 put to the test: every statement of `statements/*.txt`, and as many made-up ones as one likes, is asked through Goldseam
+//! over four shards and of one plain PostgreSQL. The answers must be the same, or Goldseam must refuse.
+//!
+//! A file is a topic. In it a line `# sentence` says what is asked, then come one or more statements, each ended by `;` at a line's
+//! end, and a blank line ends the session that runs them. A line `-- $ int4:b:42 | :t:abc` before a statement gives its parameters:
+//! declared type or nothing, binary or text format, value. Nothing is marked as refused or answered, so a refusal may turn into an
+//! answer without an edit here; but what is in a file named `routed_*.txt` must be answered.
+//!
+//! Statements run by the simple protocol and again by the extended one. Those of a file with `writes` in its name run in a
+//! transaction that is rolled back.
+//!
+//! `GOLDSEAM_SEED` and `GOLDSEAM_STATEMENTS` vary the made-up statements.
+
+use std::error::Error;
+use std::path::Path;
+
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::fixture;
+use crate::generator::Generator;
+
+/// What a statement gives: column names (with types, where the protocol's client shows them), rows, the tag's count; or an error.
+#[derive(Debug, Clone, PartialEq)]
+enum Answer {
+    Rows { columns: Vec<String>, rows: Vec<Vec<Option<Vec<u8>>>>, count: Option<u64> },
+    Error { code: String, message: String },
+    Broken(String),
+}
+
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Same,
+    Refused(String),
+}
+
+/// One session: what it is about, and its statements with their parameters.
+struct Case {
+    sentence: String,
+    steps: Vec<(Vec<Parameter>, String)>,
+}
+
+/// A parameter as the file writes it.
+#[derive(Debug, Clone)]
+struct Parameter {
+    declared: Option<Type>,
+    format: Format,
+    value: Option<String>,
+}
+
+fn parse(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for block in text.split("\n\n").filter(|block| !block.trim().is_empty()) {
+        let mut case = Case { sentence: String::new(), steps: Vec::new() };
+        let (mut parameters, mut statement) = (Vec::new(), String::new());
+        for line in block.trim_matches('\n').lines() {
+            if let Some(sentence) = line.strip_prefix("# ") {
+                case.sentence = sentence.to_string();
+            } else if let Some(list) = line.strip_prefix("-- $ ") {
+                parameters = list.split(" | ").map(parameter).collect();
+            } else {
+                statement += line;
+                match statement.strip_suffix(';') {
+                    Some(whole) => {
+                        case.steps.push((std::mem::take(&mut parameters), whole.to_string()));
+                        statement.clear();
+                    }
+                    None => statement.push('\n'),
+                }
+            }
+        }
+        assert!(statement.is_empty(), "no `;` at the end of: {statement}");
+        assert!(!case.sentence.is_empty() && !case.steps.is_empty(), "no sentence or no statement: {block}");
+        cases.push(case);
+    }
+    cases
+}
+
+fn parameter(text: &str) -> Parameter {
+    let mut parts = text.splitn(3, ':');
+    let (declared, format, value) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let declared = match declared {
+        "" => None,
+        "int2" => Some(Type::INT2),
+        "int4" => Some(Type::INT4),
+        "int8" => Some(Type::INT8),
+        "numeric" => Some(Type::NUMERIC),
+        "float8" => Some(Type::FLOAT8),
+        "text" => Some(Type::TEXT),
+        "varchar" => Some(Type::VARCHAR),
+        "bpchar" => Some(Type::BPCHAR),
+        "name" => Some(Type::NAME),
+        "date" => Some(Type::DATE),
+        "timestamp" => Some(Type::TIMESTAMP),
+        "timestamptz" => Some(Type::TIMESTAMPTZ),
+        "int4[]" => Some(Type::INT4_ARRAY),
+        "int8[]" => Some(Type::INT8_ARRAY),
+        "text[]" => Some(Type::TEXT_ARRAY),
+        other => panic!("type {other}"),
+    };
+    let format = if format == "b" { Format::Binary } else { Format::Text };
+    Parameter { declared, format, value: (value != "NULL").then(|| value.to_string()) }
+}
+
+impl ToSql for Parameter {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(value) = &self.value else { return Ok(IsNull::Yes) };
+        if matches!(self.format, Format::Text) {
+            out.extend_from_slice(value.as_bytes());
+            return Ok(IsNull::No);
+        }
+        match *ty {
+            Type::INT2 => value.parse::<i16>()?.to_sql(ty, out),
+            Type::INT4 => value.parse::<i32>()?.to_sql(ty, out),
+            Type::INT8 => value.parse::<i64>()?.to_sql(ty, out),
+            Type::FLOAT8 => value.parse::<f64>()?.to_sql(ty, out),
+            Type::INT4_ARRAY => ints::<i32>(value)?.to_sql(ty, out),
+            Type::INT8_ARRAY => ints::<i64>(value)?.to_sql(ty, out),
+            // Days, or microseconds, since 2000.
+            Type::DATE => {
+                out.extend_from_slice(&value.parse::<i32>()?.to_be_bytes());
+                Ok(IsNull::No)
+            }
+            Type::TIMESTAMP | Type::TIMESTAMPTZ => {
+                out.extend_from_slice(&value.parse::<i64>()?.to_be_bytes());
+                Ok(IsNull::No)
+            }
+            // One digit of base 10,000, and a scale of one.
+            Type::NUMERIC => {
+                for part in [1, 0, 0, 1, value.parse::<i16>()?] {
+                    out.extend_from_slice(&i16::to_be_bytes(part));
+                }
+                Ok(IsNull::No)
+            }
+            _ => {
+                out.extend_from_slice(value.as_bytes());
+                Ok(IsNull::No)
+            }
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        self.format
+    }
+
+    to_sql_checked!();
+}
+
+fn ints<T: std::str::FromStr>(list: &str) -> Result<Vec<T>, T::Err> {
+    list.split(',').map(str::parse).collect()
+}
+
+/// A value as the server sent it.
+struct Bytes(Option<Vec<u8>>);
+
+impl<'a> FromSql<'a> for Bytes {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Bytes(Some(raw.to_vec())))
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Bytes(None))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+fn failed(error: tokio_postgres::Error) -> Answer {
+    match error.as_db_error() {
+        Some(error) => Answer::Error { code: error.code().code().to_string(), message: error.message().to_string() },
+        None => Answer::Broken(format!("{error}: {:?}", error.source())),
+    }
+}
+
+async fn simple(client: &Client, sql: &str) -> Answer {
+    let messages = match client.simple_query(sql).await {
+        Ok(messages) => messages,
+        Err(error) => return failed(error),
+    };
+    let (mut columns, mut rows, mut count) = (Vec::new(), Vec::new(), None);
+    for message in messages {
+        match message {
+            SimpleQueryMessage::RowDescription(names) => {
+                columns.extend(names.iter().map(|column| column.name().to_string()));
+            }
+            SimpleQueryMessage::Row(row) => {
+                rows.push((0..row.len()).map(|n| row.get(n).map(|text| text.as_bytes().to_vec())).collect());
+            }
+            SimpleQueryMessage::CommandComplete(number) => count = Some(number),
+            _ => {}
+        }
+    }
+    Answer::Rows { columns, rows, count }
+}
+
+async fn extended(client: &Client, sql: &str, parameters: &[Parameter]) -> Answer {
+    let types: Vec<Type> =
+        parameters.iter().map(|parameter| parameter.declared.clone().unwrap_or(undeclared())).collect();
+    let statement = match client.prepare_typed(sql, &types).await {
+        Ok(statement) => statement,
+        Err(error) => return failed(error),
+    };
+    let columns: Vec<String> =
+        statement.columns().iter().map(|column| format!("{} {}", column.name(), column.type_())).collect();
+    if statement.params().len() != parameters.len() {
+        return Answer::Broken(format!("{} parameters", statement.params().len()));
+    }
+    let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as &(dyn ToSql + Sync)).collect();
+    if columns.is_empty() {
+        return match client.execute(&statement, &parameters).await {
+            Ok(count) => Answer::Rows { columns, rows: Vec::new(), count: Some(count) },
+            Err(error) => failed(error),
+        };
+    }
+    match client.query(&statement, &parameters).await {
+        Ok(rows) => {
+            let row = |row: &tokio_postgres::Row| (0..row.len()).map(|n| row.get::<_, Bytes>(n).0).collect();
+            Answer::Rows { columns, rows: rows.iter().map(row).collect(), count: None }
+        }
+        Err(error) => failed(error),
+    }
+}
+
+/// The type that leaves it to the server to infer one.
+fn undeclared() -> Type {
+    Type::new("undeclared".into(), 0, tokio_postgres::types::Kind::Simple, String::new())
+}
+
+/// Whether the outermost query has an ORDER BY.
+fn is_ordered(sql: &str) -> bool {
+    let (mut depth, upper) = (0, sql.to_uppercase());
+    upper.char_indices().any(|(at, c)| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0 && upper.get(at..).is_some_and(|rest| rest.starts_with("ORDER BY"))
+    })
+}
+
+fn is_refusal(code: &str, message: &str) -> bool {
+    match code {
+        "0A000" => true,
+        "42P01" => message.contains("is in no keyspace"),
+        "23502" => message.starts_with("null value in column"),
+        "23514" => message.starts_with("no shard found"),
+        code => code.starts_with("54"),
+    }
+}
+
+/// The verdict on two answers; the error says how they differ.
+fn compare(sql: &str, proxy: Answer, oracle: Answer) -> Result<Verdict, String> {
+    let (mut proxy, mut oracle) = (proxy, oracle);
+    if !is_ordered(sql) {
+        for answer in [&mut proxy, &mut oracle] {
+            if let Answer::Rows { rows, .. } = answer {
+                rows.sort();
+            }
+        }
+    }
+    match (&proxy, &oracle) {
+        (Answer::Error { code, .. }, Answer::Error { code: other, .. }) if code == other => Ok(Verdict::Same),
+        (Answer::Error { code, message }, _) if is_refusal(code, message) => Ok(Verdict::Refused(message.clone())),
+        (Answer::Rows { .. }, Answer::Rows { .. }) if proxy == oracle => Ok(Verdict::Same),
+        _ => Err(format!("Goldseam: {}\nPostgreSQL: {}", show(&proxy), show(&oracle))),
+    }
+}
+
+fn show(answer: &Answer) -> String {
+    let Answer::Rows { columns, rows, count } = answer else { return format!("{answer:?}") };
+    let value = |value: &Option<Vec<u8>>| match value {
+        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        None => "NULL".into(),
+    };
+    let rows_shown: Vec<String> =
+        rows.iter().take(5).map(|row| row.iter().map(value).collect::<Vec<_>>().join("|")).collect();
+    format!("{} rows, count {count:?}, columns {columns:?}: {rows_shown:?}", rows.len())
+}
+
+/// Runs the statements of a case on a session of each. Stops where Goldseam refuses.
+async fn run(
+    (proxy, oracle): (&Client, &Client),
+    case: &Case,
+    by_extended: bool,
+    in_transaction: bool,
+) -> Result<Verdict, String> {
+    let mut verdict = Verdict::Same;
+    if in_transaction {
+        for client in [proxy, oracle] {
+            client.batch_execute("BEGIN").await.unwrap();
+        }
+    }
+    for (parameters, sql) in &case.steps {
+        let (found, expected) = if by_extended || !parameters.is_empty() {
+            (extended(proxy, sql, parameters).await, extended(oracle, sql, parameters).await)
+        } else {
+            (simple(proxy, sql).await, simple(oracle, sql).await)
+        };
+        match compare(sql, found, expected).map_err(|difference| format!("{sql}\n{difference}"))? {
+            Verdict::Same => {}
+            refused => {
+                verdict = refused;
+                break;
+            }
+        }
+    }
+    for client in [proxy, oracle] {
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+    Ok(verdict)
+}
+
+#[tokio::test]
+async fn every_statement_is_answered_as_by_one_server_or_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/statements");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let (mut same, mut refused, mut differences) = (0, 0, Vec::new());
+    for file in files {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_string();
+        let (mut same_here, mut refused_here) = (0, 0);
+        let fixture = fixture::get();
+        let (mut proxy, mut oracle) = (fixture.proxy().await, fixture.oracle().await);
+        for case in parse(&std::fs::read_to_string(&file).unwrap()) {
+            let protocols = if case.steps.iter().all(|(parameters, _)| parameters.is_empty()) { 2 } else { 1 };
+            let mut answered = true;
+            for protocol in 0..protocols {
+                // A case of one statement leaves nothing behind.
+                if case.steps.len() > 1 && !name.contains("writes") {
+                    (proxy, oracle) = (fixture.proxy().await, fixture.oracle().await);
+                }
+                match run((&proxy, &oracle), &case, protocol == 1, name.contains("writes")).await {
+                    Ok(Verdict::Same) => {}
+                    Ok(Verdict::Refused(message)) => {
+                        answered = false;
+                        if name.starts_with("routed_") {
+                            differences.push(format!("{name}: {} is refused: {message}", case.sentence));
+                        }
+                    }
+                    Err(difference) => {
+                        let how = ["simple", "extended"][protocol];
+                        differences.push(format!("{name}, by the {how} protocol: {}\n{difference}", case.sentence));
+                    }
+                }
+            }
+            *(if answered { &mut same_here } else { &mut refused_here }) += 1;
+        }
+        println!("{name}: {same_here} the same, {refused_here} refused");
+        (same, refused) = (same + same_here, refused + refused_here);
+    }
+    println!("all: {same} the same, {refused} refused");
+    assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n\n"));
+    assert!(same > refused, "too much is refused for the comparison to show anything");
+}
+
+#[tokio::test]
+async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("GOLDSEAM_SEED").unwrap_or(20_260_101);
+    let statements = number("GOLDSEAM_STATEMENTS").unwrap_or(400);
+    let fixture = fixture::get();
+    let (proxy, oracle) = (fixture.proxy().await, fixture.oracle().await);
+    let mut generator = Generator::new(seed);
+    let (mut same, mut refused, mut failed, mut differences) = (0, 0, 0, Vec::new());
+    for n in 0..statements {
+        let sql = generator.statement();
+        let found = if n % 2 == 0 { simple(&proxy, &sql).await } else { extended(&proxy, &sql, &[]).await };
+        if let Answer::Error { code, message } = &found
+            && is_refusal(code, message)
+        {
+            refused += 1;
+            continue;
+        }
+        let expected = if n % 2 == 0 { simple(&oracle, &sql).await } else { extended(&oracle, &sql, &[]).await };
+        failed += usize::from(matches!(expected, Answer::Error { .. }));
+        match compare(&sql, found, expected) {
+            Ok(_) => same += 1,
+            Err(difference) => differences.push(format!("seed {seed}, statement {n}: {sql}\n{difference}")),
+        }
+    }
+    println!("seed {seed}: {same} the same ({failed} of them errors), {refused} refused");
+    assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n\n"));
+    assert!(same > 0);
+}
