@@ -161,8 +161,9 @@ impl Session {
     fn block_command(&mut self, text: &str, command: &Command<'_>) -> Action {
         let state = self.transaction.state();
         match (command, state) {
-            (Command::Begin { .. }, State::Idle) if self.batch.executed => {
-                // The batch's implicit transaction becomes the block, on the backend where it is.
+            (Command::Begin { .. }, State::Idle) if self.attached.is_some() => {
+                // The batch's implicit transaction becomes the block, on the backend where it is. One that has only parsed counts
+                // too: the Sync that it will be sent says whether a block is open.
                 Action::forward(Destination::Attached, floating(), After::Begin(text.to_owned()))
             }
             (Command::Begin { .. }, State::Idle) if is_plain_begin(text) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::relay::{Event, Expect, Tag};
 use super::settings::SessionSettings;
 use super::statements::{Statement, own_statement};
-use super::{Session, settings};
+use super::{Change, Session, settings};
 use crate::backend;
 use crate::plan::Effects;
 use crate::protocol::request;
@@ -85,11 +85,7 @@ impl Session {
             }
             Event::Failed { cached_plan, .. } => {
                 self.note_failure(index);
-                // A text that was refused is not prepared, and its name means nothing.
-                for statement in std::mem::take(&mut self.proving) {
-                    self.names.retain(|_, known| known.id != statement.id);
-                    self.unnamed.take_if(|known| known.id == statement.id);
-                }
+                self.proving.clear();
                 self.copy_in = false;
                 if cached_plan {
                     self.forget_stale(index);
@@ -133,8 +129,27 @@ impl Session {
         }
     }
 
+    /// Names that skipped messages gave or took are as if those had never come.
+    fn undo_skipped(&mut self, index: usize) {
+        let skipped = self.relay.take_skipped();
+        let backend = &mut *self.held[index].lease;
+        backend.in_flight = backend.in_flight.saturating_sub(skipped.queries);
+        let kept = self.journal.len().saturating_sub(skipped.changes + self.batch.unproven.len());
+        self.batch.unproven.clear();
+        while self.journal.len() > kept {
+            match self.journal.pop() {
+                Some(Change::Given(name)) if name.is_empty() => self.unnamed = None,
+                Some(Change::Given(name)) => drop(self.names.remove(&name)),
+                Some(Change::Taken(Some((name, statement)))) if name.is_empty() => self.unnamed = Some(statement),
+                Some(Change::Taken(Some((name, statement)))) => drop(self.names.insert(name, statement)),
+                Some(Change::Taken(None)) | None => {}
+            }
+        }
+    }
+
     fn note_failure(&mut self, index: usize) {
         self.failed = true;
+        self.undo_skipped(index);
         let (unparsed, out_of_step) = self.relay.take_undone();
         let held = &mut self.held[index];
         for after in self.after.drain(..) {

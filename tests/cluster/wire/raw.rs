@@ -10,6 +10,12 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 /// Nothing that a test waits for takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Tests that look at memory, and tests that need much of it, run one at a time.
+pub fn quiet() -> std::sync::MutexGuard<'static, ()> {
+    static QUIET: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    QUIET.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// One message of the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
