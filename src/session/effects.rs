@@ -15,8 +15,8 @@ use crate::protocol::request;
 pub(super) enum After {
     /// Nothing.
     Nothing,
-    /// BEGIN that went to a backend, with its text.
-    Begin(String),
+    /// BEGIN that went to a backend, with its text; `floating` if nothing has been done on that backend.
+    Begin { text: String, floating: bool },
     /// COMMIT, or PREPARE TRANSACTION.
     Commit { chain: bool },
     /// ROLLBACK.
@@ -172,11 +172,13 @@ impl Session {
                 // The bound on names was checked before.
                 self.names.insert(name, statement);
             }
-            After::Begin(text) => {
+            After::Begin { text, floating } => {
                 if self.transaction.is_idle() {
                     self.transaction.begin(text, &self.settings);
                     self.transaction.join();
-                    self.transaction.settle();
+                    if !floating {
+                        self.transaction.settle();
+                    }
                 }
             }
             After::Commit { chain } | After::Rollback { chain } => {

@@ -229,7 +229,7 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
             return Err(alone("two-phase commit"));
         }
         Command::AlterVschema => return Err(alone("ALTER VSCHEMA")),
-        Command::Begin { .. } => After::Begin(text),
+        Command::Begin { .. } => After::Begin { text, floating: false },
         Command::Commit { chain } => After::Commit { chain: *chain },
         Command::Rollback { chain } => After::Rollback { chain: *chain },
         Command::Savepoint(name) => After::Savepoint { name: name.to_string(), text },

@@ -93,7 +93,9 @@ fn damaged_binds_are_judged_as_postgresql_judges_them() {
         let [found, expected] = [&mut ours, &mut theirs].map(|client| {
             client.send(&batch);
             let seen = client.until(b'Z', 1);
-            seen.iter().map(|m| format!("{}{}", m.tag as char, if m.tag == b'E' { m.field(b'C') } else { String::new() })).collect::<Vec<_>>()
+            seen.iter()
+                .map(|m| format!("{}{}", m.tag as char, if m.tag == b'E' { m.field(b'C') } else { String::new() }))
+                .collect::<Vec<_>>()
         });
         // PostgreSQL converts values as it reads them, so that it may find a wrong one before it finds the message too short.
         let sooner = expected[0] == "E22P02" && found[0] == "E08P01";

@@ -126,7 +126,8 @@ fn a_login_reports_what_postgresql_reports() {
     let fixture = fixture::get();
     let [ours, theirs] = [fixture.proxy_port, fixture.oracle_port()].map(|port| {
         let mut raw = Raw::new(socket(port));
-        let parameters = [("user", USER), ("database", DATABASE), ("application_name", "wire"), ("DateStyle", "German")];
+        let parameters =
+            [("user", USER), ("database", DATABASE), ("application_name", "wire"), ("DateStyle", "German")];
         raw.send(&startup(0, &parameters));
         let seen = raw.log_in(PASSWORD).unwrap();
         let mut reported: Vec<String> = seen.iter().filter(|m| m.tag == b'S').map(Message::shown).collect();
@@ -207,10 +208,8 @@ fn failed_login(user: &str, password: &str) -> (Vec<String>, Vec<u8>) {
     let mut raw = Raw::new(socket(fixture::get().proxy_port));
     raw.send(&startup(0, &[("user", user), ("database", DATABASE)]));
     let mut seen = Vec::new();
-    let mut scram = postgres_protocol::authentication::sasl::ScramSha256::new(
-        password.as_bytes(),
-        ChannelBinding::unsupported(),
-    );
+    let mut scram =
+        postgres_protocol::authentication::sasl::ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
     seen.push(raw.next().unwrap().shown());
     let data = scram.message();
     let length = (data.len() as i32).to_be_bytes();
@@ -252,7 +251,9 @@ fn a_second_startup_message_in_the_middle_of_a_login_is_refused() {
     // Together with the first one, too.
     refused(port, &[hello(), hello()].concat(), "08P01");
     // And nothing else is heard before the login is done.
-    for early in [query("SELECT 1"), message(b'X', b""), message(b'S', b""), message(b'p', b""), message(b'p', b"X\0\0\0\0\0")] {
+    for early in
+        [query("SELECT 1"), message(b'X', b""), message(b'S', b""), message(b'p', b""), message(b'p', b"X\0\0\0\0\0")]
+    {
         let mut raw = Raw::new(socket(port));
         raw.send(&hello());
         assert_eq!(raw.next().unwrap().tag, b'R');
