@@ -181,13 +181,16 @@ async fn password_message(client: &mut Client) -> Result<Vec<u8>, PgError> {
     let lost = |error: std::io::Error| PgError::fatal(SqlState::CONNECTION_FAILURE, error.to_string());
     client.send().await.map_err(lost)?;
     loop {
+        // Known by its first byte: a second startup message must not be waited for as if it were a long frame.
+        if let Some(&tag) = client.incoming.first()
+            && tag != b'p'
+        {
+            return Err(PgError::fatal(
+                SqlState::PROTOCOL_VIOLATION,
+                format!("expected SASL response, got message type {tag}"),
+            ));
+        }
         if let Some(frame) = protocol::frame(&client.incoming, MAX_FRAME_UNAUTHENTICATED)? {
-            if frame.tag != b'p' {
-                return Err(PgError::fatal(
-                    SqlState::PROTOCOL_VIOLATION,
-                    format!("expected SASL response, got message type {}", frame.tag),
-                ));
-            }
             let message = client.incoming.split_to(frame.len);
             return Ok(message[protocol::frame::HEADER..].to_vec());
         }

@@ -250,7 +250,10 @@ impl KeyColumn {
                     if requirement.insert && raw == Raw::Null {
                         return Err(PgError::new(
                             SqlState::NOT_NULL_VIOLATION,
-                            format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", self.name, requirement.table),
+                            format!(
+                                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                                self.name, requirement.table
+                            ),
                         )
                         .with_detail("The column is the shard key: without it no shard can be chosen."));
                     }

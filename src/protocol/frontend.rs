@@ -184,6 +184,12 @@ impl<'a> BindView<'a> {
         Ok(BindView { portal, statement, formats, parameter_count, values, result_formats })
     }
 
+    /// The names of portal and statement alone, whatever follows them.
+    pub fn names(body: &'a [u8]) -> Result<(&'a str, &'a str), PgError> {
+        let mut reader = Reader::new(body);
+        Ok((reader.c_str()?, reader.c_str()?))
+    }
+
     /// How many values are bound.
     pub fn parameter_count(&self) -> usize {
         self.parameter_count

@@ -168,9 +168,11 @@ impl Session {
     fn block_command(&mut self, text: &str, command: &Command<'_>) -> Action {
         let state = self.transaction.state();
         match (command, state) {
-            (Command::Begin { .. }, State::Idle) if self.batch.executed => {
-                // The batch's implicit transaction becomes the block, on the backend where it is.
-                Action::forward(Destination::Attached, floating(), After::Begin(text.to_owned()))
+            (Command::Begin { .. }, State::Idle) if self.attached.is_some() => {
+                // The batch's implicit transaction becomes the block, on the backend where it is. One that has only parsed counts
+                // too: the Sync that it will be sent says whether a block is open.
+                let after = After::Begin { text: text.to_owned(), floating: !self.batch.executed };
+                Action::forward(Destination::Attached, floating(), after)
             }
             (Command::Begin { .. }, State::Idle) if is_plain_begin(text) => {
                 self.transaction.begin(text.to_owned(), &self.settings);
@@ -178,7 +180,8 @@ impl Session {
             }
             // Not a form that is known to succeed: the server judges it at once.
             (Command::Begin { .. }, State::Idle) => {
-                Action::forward(Destination::Home, floating(), After::Begin(text.to_owned()))
+                let after = After::Begin { text: text.to_owned(), floating: false };
+                Action::forward(Destination::Home, floating(), after)
             }
             (Command::Begin { .. }, State::Virtual { .. }) => Action::Answer(Answer::warned(
                 begin_tag(text),

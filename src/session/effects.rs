@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::relay::{Event, Expect, Tag};
 use super::settings::SessionSettings;
 use super::statements::{Statement, own_statement};
-use super::{Session, settings};
+use super::{Change, Session, settings};
 use crate::backend;
 use crate::plan::{Effects, Pin};
 use crate::protocol::request;
@@ -15,8 +15,8 @@ use crate::protocol::request;
 pub(super) enum After {
     /// Nothing.
     Nothing,
-    /// BEGIN that went to a backend, with its text.
-    Begin(String),
+    /// BEGIN that went to a backend, with its text; `floating` if nothing has been done on that backend.
+    Begin { text: String, floating: bool },
     /// COMMIT, or PREPARE TRANSACTION.
     Commit { chain: bool },
     /// ROLLBACK.
@@ -99,11 +99,7 @@ impl Session {
             }
             Event::Failed { cached_plan, .. } => {
                 self.note_failure(index);
-                // A text that was refused is not prepared, and its name means nothing.
-                for statement in std::mem::take(&mut self.proving) {
-                    self.names.retain(|_, known| known.id != statement.id);
-                    self.unnamed.take_if(|known| known.id == statement.id);
-                }
+                self.proving.clear();
                 self.copy_in = false;
                 if cached_plan {
                     self.forget_stale(index);
@@ -150,8 +146,27 @@ impl Session {
         }
     }
 
+    /// Names that skipped messages gave or took are as if those had never come.
+    fn undo_skipped(&mut self, index: usize) {
+        let skipped = self.relay.take_skipped();
+        let backend = &mut *self.held[index].lease;
+        backend.in_flight = backend.in_flight.saturating_sub(skipped.queries);
+        let kept = self.journal.len().saturating_sub(skipped.changes + self.batch.unproven.len());
+        self.batch.unproven.clear();
+        while self.journal.len() > kept {
+            match self.journal.pop() {
+                Some(Change::Given(name)) if name.is_empty() => self.unnamed = None,
+                Some(Change::Given(name)) => drop(self.names.remove(&name)),
+                Some(Change::Taken(Some((name, statement)))) if name.is_empty() => self.unnamed = Some(statement),
+                Some(Change::Taken(Some((name, statement)))) => drop(self.names.insert(name, statement)),
+                Some(Change::Taken(None)) | None => {}
+            }
+        }
+    }
+
     fn note_failure(&mut self, index: usize) {
         self.failed = true;
+        self.undo_skipped(index);
         let (unparsed, out_of_step) = self.relay.take_undone();
         let held = &mut self.held[index];
         for after in self.after.drain(..) {
@@ -174,9 +189,13 @@ impl Session {
                 // The bound on names was checked before.
                 self.names.insert(name, statement);
             }
-            After::Begin(text) => {
+            After::Begin { text, floating } => {
                 if self.transaction.is_idle() {
-                    self.transaction.chain(text, true, &self.settings);
+                    self.transaction.begin(text, &self.settings);
+                    self.transaction.join();
+                    if !floating {
+                        self.transaction.settle();
+                    }
                 }
             }
             After::Commit { chain } | After::Rollback { chain } => {

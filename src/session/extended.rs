@@ -15,7 +15,7 @@ use super::local::Answer;
 use super::relay::Expect;
 use super::statements::Statement;
 use super::values::BoundValues;
-use super::{Session, Trouble, command};
+use super::{Change, Session, Trouble, command};
 use crate::error::PgError;
 use crate::plan::Plan;
 use crate::protocol::frame::HEADER;
@@ -59,6 +59,7 @@ impl Session {
             )
             .into());
         }
+        self.trim_journal();
         let types: Vec<Oid> = view.types().collect();
         let statement = self.statement(view.sql, &types, None)?;
         statement.used();
@@ -72,10 +73,14 @@ impl Session {
             return Err(command::in_failed_transaction().into());
         }
         if statement.is_command || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty()) {
-            self.prove_all().await?;
+            if let Err(trouble) = self.prove_all().await {
+                self.forget_name(view.name);
+                return Err(trouble);
+            }
             let mut answer = BytesMut::new();
             encode::parse_complete(&mut answer);
             self.answer(answer);
+            self.journal.push(Change::Given(view.name.to_owned()));
             return Ok(());
         }
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
@@ -84,7 +89,15 @@ impl Session {
             return Err((**error).clone().into());
         }
         self.batch.unproven.push(statement);
+        self.journal.push(Change::Given(view.name.to_owned()));
         Ok(())
+    }
+
+    /// What has been answered cannot be skipped any more.
+    fn trim_journal(&mut self) {
+        if self.relay.is_idle() && self.batch.unproven.is_empty() {
+            self.journal.clear();
+        }
     }
 
     fn forget_name(&mut self, name: &str) {
@@ -156,8 +169,17 @@ impl Session {
 
     /// Bind.
     pub(super) async fn bind(&mut self, frame: &[u8]) -> Result<(), Trouble> {
-        let view = BindView::new(&frame[HEADER..])?;
         self.batch.open = true;
+        let view = match BindView::new(&frame[HEADER..]) {
+            Ok(view) => view,
+            Err(error) => {
+                // Which statement is meant is read, and judged, before the values.
+                if let Ok((_, statement)) = BindView::names(&frame[HEADER..]) {
+                    self.named(statement)?;
+                }
+                return Err(error.into());
+            }
+        };
         let statement = self.named(view.statement)?;
         if !view.portal.is_empty() && self.portals.iter().any(|(name, _)| name == view.portal) {
             return Err(
@@ -410,9 +432,17 @@ impl Session {
         let subject = Subject::new(&frame[HEADER..])?;
         self.batch.open = true;
         self.prove_all().await?;
+        self.trim_journal();
         match subject.kind {
-            SubjectKind::Statement => self.forget_name(subject.name),
+            SubjectKind::Statement => {
+                let known = match subject.name {
+                    "" => self.unnamed.take(),
+                    name => self.names.remove(name),
+                };
+                self.journal.push(Change::Taken(known.map(|known| (subject.name.to_owned(), known))));
+            }
             SubjectKind::Portal => {
+                self.journal.push(Change::Taken(None));
                 let known = self.portals.iter().position(|(name, _)| name == subject.name);
                 let removed = known.map(|at| self.portals.swap_remove(at).1);
                 if let (None | Some(Portal::Remote { .. }), Some(index)) = (&removed, self.attached) {
@@ -452,6 +482,7 @@ impl Session {
         }
         self.relay.stop_skipping();
         self.batch = Batch::default();
+        self.trim_journal();
         if self.transaction.is_idle() {
             self.portals.clear();
         }

@@ -97,6 +97,8 @@ pub struct Session {
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
+    /// What the client's Parse and Close messages did to its names, in order, as long as their answers may not have come.
+    journal: Vec<Change>,
     /// Spreads statements that may go anywhere.
     turn: usize,
     /// The backend is being left for another: the end of its transaction is not the client's.
@@ -116,6 +118,14 @@ struct Held {
     unnamed: Option<u64>,
     /// This session has written here since it leased it: sequence values that the connection remembers may be its own.
     wrote: bool,
+}
+
+/// What one Parse or Close did to the client's names.
+enum Change {
+    /// A name has been given.
+    Given(String),
+    /// A name has been taken back, if the Close was of one that was there.
+    Taken(Option<(String, Arc<Statement>)>),
 }
 
 /// Why a statement did not run to its end.
@@ -212,6 +222,7 @@ impl Session {
             portals: Vec::new(),
             batch: Batch::default(),
             proving: VecDeque::new(),
+            journal: Vec::new(),
             turn: 0,
             leaving: false,
             recheck: false,

@@ -122,6 +122,15 @@ impl std::fmt::Debug for Tag {
     }
 }
 
+/// Messages of the client that an error made the backend skip, although the session had acted on them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// The last so many Parse and Close messages, a failed one among them.
+    pub changes: usize,
+    /// Simple queries.
+    pub queries: u32,
+}
+
 /// The state of one backend's answer stream.
 #[derive(Debug, Default)]
 pub struct Relay {
@@ -134,6 +143,8 @@ pub struct Relay {
     skipping: bool,
     /// Statements whose Parse failed or was skipped: the backend has them not.
     unparsed: Vec<u64>,
+    /// What the client's messages that were skipped had asked for.
+    skipped: Skipped,
     /// Something of ours was skipped, so that what the backend has is not what is believed.
     out_of_step: bool,
     /// The shard's name for the detail of errors; none where there is only one shard.
@@ -185,6 +196,11 @@ impl Relay {
     /// What an error left undone on the backend: statements that it does not have, and whether more is out of step.
     pub fn take_undone(&mut self) -> (Vec<u64>, bool) {
         (std::mem::take(&mut self.unparsed), std::mem::take(&mut self.out_of_step))
+    }
+
+    /// Which of the client's messages an error made void.
+    pub fn take_skipped(&mut self) -> Skipped {
+        std::mem::take(&mut self.skipped)
     }
 
     /// The client's Sync came.
@@ -398,9 +414,22 @@ impl Relay {
             None => return Event::Failed { code, cached_plan },
             _ => {}
         }
+        // A query that the client sent after an extended message of its own is skipped with everything else up to its Sync.
+        let theirs = matches!(
+            self.queue.front(),
+            Some(Expect::Describe | Expect::Refusal(_))
+                | Some(Expect::Parse { pass: true, .. } | Expect::Bind { pass: true })
+                | Some(Expect::Close { pass: true } | Expect::Execute { pass: true })
+        );
         while let Some(next) = self.queue.front_mut() {
             match next {
+                Expect::Parse { pass: true, .. } | Expect::Close { pass: true } => self.skipped.changes += 1,
+                Expect::Own(bytes) if matches!(bytes.first(), Some(b'1' | b'3')) => self.skipped.changes += 1,
+                _ => {}
+            }
+            match next {
                 Expect::Sync { .. } => return Event::Failed { code, cached_plan },
+                Expect::Query { pass: true } if theirs => self.skipped.queries += 1,
                 Expect::Query { pass } => {
                     *next = Expect::Sync { pass: *pass };
                     return Event::NeedSync;

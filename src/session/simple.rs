@@ -30,8 +30,9 @@ impl Session {
         let pieces = sql::split(text, &self.state.sql_limits())?;
         match &pieces[..] {
             [] => {
-                encode::empty_query(&mut self.client.outgoing);
-                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+                let mut answer = bytes::BytesMut::new();
+                encode::empty_query(&mut answer);
+                self.end_query(answer);
                 Ok(())
             }
             [only] => self.single(frame, text, &text[only.clone()]).await,
@@ -195,8 +196,23 @@ impl Session {
     }
 
     fn answer_query(&mut self, answer: &Answer) {
-        answer.write(false, &mut self.client.outgoing);
-        encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+        let mut bytes = bytes::BytesMut::new();
+        answer.write(false, &mut bytes);
+        self.end_query(bytes);
+    }
+
+    /// An answer of ours that is a whole query's, in its turn. A query ends the batch before it, as a Sync does.
+    fn end_query(&mut self, answer: bytes::BytesMut) {
+        match self.attached {
+            Some(index) if self.batch.open => {
+                self.relay.expect(Expect::Own(answer.freeze()));
+                self.send_sync(index, true);
+            }
+            _ => {
+                self.client.outgoing.extend_from_slice(&answer);
+                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+            }
+        }
     }
 }
 
@@ -228,7 +244,7 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
             return Err(alone("two-phase commit"));
         }
         Command::AlterVschema => return Err(alone("ALTER VSCHEMA")),
-        Command::Begin { .. } => After::Begin(text),
+        Command::Begin { .. } => After::Begin { text, floating: false },
         Command::Commit { chain } => After::Commit { chain: *chain },
         Command::Rollback { chain } => After::Rollback { chain: *chain },
         Command::Savepoint(name) => After::Savepoint { name: name.to_string(), text },

@@ -72,7 +72,9 @@ fn a_wrong_key_does_nothing() {
     std::thread::sleep(Duration::from_millis(300));
     let mut other = secret.clone();
     other[0] ^= 1;
-    for (pid, secret) in [(pid, other.as_slice()), (pid, &secret[..3]), (pid + 1, &secret), (0, &[0; 4]), (-1, &[0xff; 4])] {
+    for (pid, secret) in
+        [(pid, other.as_slice()), (pid, &secret[..3]), (pid + 1, &secret), (0, &[0; 4]), (-1, &[0xff; 4])]
+    {
         // Fewer than four bytes are not even a cancel request.
         if secret.len() >= 4 {
             cancel(pid, secret);
@@ -99,7 +101,11 @@ fn a_cancel_that_comes_late_hurts_nobody_else() {
     assert_eq!(first.rows("SELECT id FROM customers WHERE id = 42"), ["42"]);
     cancel(pid, &secret);
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(first.rows("SELECT id FROM customers WHERE id = 42"), ["42"], "an idle transaction has nothing to cancel");
+    assert_eq!(
+        first.rows("SELECT id FROM customers WHERE id = 42"),
+        ["42"],
+        "an idle transaction has nothing to cancel"
+    );
     first.query("COMMIT");
 }
 

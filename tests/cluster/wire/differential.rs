@@ -66,7 +66,13 @@ fn cases(name: &str) -> Vec<Case> {
             let marked = |mark: &str, shards: usize| sentence.contains(mark).then_some(shards);
             let shards = marked("[one]", 1).or(marked("[four]", 4));
             customer = fixture::get().fresh_customer().to_string();
-            cases.push(Case { sentence: sentence.into(), shards, codes: sentence.contains("[codes]"), steps: Vec::new(), at });
+            cases.push(Case {
+                sentence: sentence.into(),
+                shards,
+                codes: sentence.contains("[codes]"),
+                steps: Vec::new(),
+                at,
+            });
         } else if !line.is_empty() && !line.starts_with('#') {
             let case = cases.last_mut().unwrap_or_else(|| panic!("{at}: before the first case"));
             let line = line.replace("$C", &customer);
@@ -101,7 +107,8 @@ fn step(line: &str) -> Option<Step> {
             let (portal, statement, rest) = (parts.next()?, parts.next()?, parts.next().unwrap_or(""));
             let mut parts = rest.split(':').map(str::trim);
             let formats = |part: Option<&str>| {
-                let codes: Vec<u16> = part.unwrap_or("").split_whitespace().filter_map(|code| code.parse().ok()).collect();
+                let codes: Vec<u16> =
+                    part.unwrap_or("").split_whitespace().filter_map(|code| code.parse().ok()).collect();
                 let mut out = (codes.len() as u16).to_be_bytes().to_vec();
                 out.extend(codes.iter().flat_map(|code| code.to_be_bytes()));
                 out
@@ -188,7 +195,10 @@ fn same(file: &str, shards: usize) {
         if found != expected {
             let at = found.iter().zip(&expected).take_while(|(left, right)| left == right).count();
             let list = |all: &[String]| {
-                all.iter().enumerate().map(|(n, m)| format!("    {}{m}\n", if n == at { ">" } else { " " })).collect::<String>()
+                all.iter()
+                    .enumerate()
+                    .map(|(n, m)| format!("    {}{m}\n", if n == at { ">" } else { " " }))
+                    .collect::<String>()
             };
             wrong.push(format!(
                 "{} {}\n  Goldseam over {shards}:\n{}  PostgreSQL:\n{}",

@@ -10,6 +10,12 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 /// Nothing that a test waits for takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Tests that look at memory, and tests that need much of it, run one at a time.
+pub fn quiet() -> std::sync::MutexGuard<'static, ()> {
+    static QUIET: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    QUIET.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// One message of the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
@@ -28,9 +34,12 @@ impl Message {
     /// and formats, of everything else all.
     pub fn shown(&self) -> String {
         let body = &self.body[..];
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(bytes)).replace('\0', "=");
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(bytes)).replace('\0', "=");
         match self.tag {
-            b'E' | b'N' => format!("{} {} {} {}", self.tag as char, self.field(b'S'), self.field(b'C'), self.field(b'M')),
+            b'E' | b'N' => {
+                format!("{} {} {} {}", self.tag as char, self.field(b'S'), self.field(b'C'), self.field(b'M'))
+            }
             b'T' => format!("T {}", columns(body).join(", ")),
             b't' => {
                 let oids = body[2..].chunks(4).map(|oid| u32::from_be_bytes(oid.try_into().unwrap()).to_string());
