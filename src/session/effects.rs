@@ -185,6 +185,9 @@ impl Session {
             After::Set { name, value, text } => {
                 self.transaction.remember(&self.settings);
                 self.transaction.replay(&text, None);
+                if value.is_none() {
+                    self.replay_restored(Some(&name));
+                }
                 self.change(index, |settings, base| match &value {
                     Some(value) => settings.set(&name, value.clone()),
                     None => reset_one(settings, base, &name),
@@ -193,6 +196,7 @@ impl Session {
             After::Reset { name, text } => {
                 self.transaction.remember(&self.settings);
                 self.transaction.replay(&text, None);
+                self.replay_restored(name.as_deref());
                 match name {
                     Some(name) => self.change(index, |settings, base| reset_one(settings, base, &name)),
                     None => {
@@ -228,8 +232,8 @@ impl Session {
         let mut ours = (*self.settings.server).clone();
         change(&mut ours, &self.base.server);
         let mut theirs = (*self.held[index].lease.settings).clone();
-        // The backend went back to the server's own values, not to those of the client's startup message.
-        change(&mut theirs, &backend::Settings::none());
+        // The backend went back to the server's own values; what the client's startup message set follows ([`Self::follow_up`]).
+        change(&mut theirs, &self.base.server);
         self.settings.server = std::sync::Arc::new(ours);
         self.held[index].lease.settings =
             if *self.settings.server == theirs { self.settings.server.clone() } else { std::sync::Arc::new(theirs) };
@@ -251,6 +255,19 @@ impl Session {
             if self.held[index].lease.prepared.has(statement.id) {
                 self.shared.statements.forget(&statement);
             }
+        }
+    }
+
+    fn replay_restored(&mut self, name: Option<&str>) {
+        for statement in self.base.server.restore_statements(name, false) {
+            self.transaction.replay(&statement, None);
+        }
+    }
+
+    /// Sends statements of ours after a command, in the same batch.
+    pub(super) fn follow_up(&mut self, index: usize, statements: &[String]) {
+        for statement in statements {
+            own_statement(statement, &mut self.held[index].lease.outgoing, &mut self.relay);
         }
     }
 

@@ -49,9 +49,17 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
-                Action::Forward { destination, effects, after, text, needs } => {
+                Action::Forward { destination, effects, after, text, needs, then } => {
                     let shard = self.locate(destination).await?;
                     self.attach(shard).await?;
+                    if let (false, Some(index)) = (then.is_empty(), self.attached) {
+                        // In extended form, so that all of it is one transaction and the client sees one answer.
+                        self.note_effects(&effects);
+                        self.forward_command(index, statement, after);
+                        self.follow_up(index, &then);
+                        self.send_sync(index, true);
+                        return Ok(());
+                    }
                     if let (Some(statement), Some(index)) = (needs, self.attached) {
                         self.have_prepared(index, &statement);
                     }
@@ -93,6 +101,14 @@ impl Session {
         let failed = self.transaction.is_failed();
         for statement in statements {
             let command = sql::classify(statement);
+            let resets = match &command {
+                Command::ResetAll => self.restores(None),
+                Command::Reset(name) | Command::Set { name, value: SetValue::Default, .. } => self.restores(Some(name)),
+                _ => false,
+            };
+            if resets {
+                return Err(alone("RESET of what the connection's startup options set").into());
+            }
             afters.push(after_of(statement, &command)?);
             if failed {
                 continue;

@@ -2,8 +2,10 @@
 
 mod clients;
 mod fixture;
+mod operations;
 mod own;
 mod pool;
+mod programs;
 mod sample;
 mod settings;
 mod wire;
