@@ -130,11 +130,11 @@ impl Session {
             }
             Command::SetTransaction { session_characteristics: true } => self.characteristics(text)?,
             Command::Reset(name) => {
-                let after = After::Reset { name: Some(name.to_string()), text: text.to_owned() };
+                let after = After::Reset { name: Some(name.to_string()), text: text.to_owned(), followed: true };
                 Action::reset(self.anywhere(), after, self.base.server.restore_statements(Some(name), false))
             }
             Command::ResetAll => {
-                let after = After::Reset { name: None, text: text.to_owned() };
+                let after = After::Reset { name: None, text: text.to_owned(), followed: true };
                 Action::reset(self.anywhere(), after, self.base.server.restore_statements(None, false))
             }
             Command::Discard(DiscardTarget::All) => self.discard_all()?,

@@ -27,8 +27,8 @@ pub(super) enum After {
     RollbackTo { name: String, text: String },
     /// SET; `None` is DEFAULT.
     Set { name: String, value: Option<backend::Value>, text: String },
-    /// RESET of one setting, or of all.
-    Reset { name: Option<String>, text: String },
+    /// RESET of one setting, or of all; `followed` if statements that bring back the startup message's settings come with it.
+    Reset { name: Option<String>, text: String, followed: bool },
     /// Something that holds until the transaction's end: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
     Local { text: String },
     /// DISCARD ALL.
@@ -188,19 +188,19 @@ impl Session {
                 if value.is_none() {
                     self.replay_restored(Some(&name));
                 }
-                self.change(index, |settings, base| match &value {
+                self.change(index, true, |settings, base| match &value {
                     Some(value) => settings.set(&name, value.clone()),
                     None => reset_one(settings, base, &name),
                 });
             }
-            After::Reset { name, text } => {
+            After::Reset { name, text, followed } => {
                 self.transaction.remember(&self.settings);
                 self.transaction.replay(&text, None);
                 self.replay_restored(name.as_deref());
                 match name {
-                    Some(name) => self.change(index, |settings, base| reset_one(settings, base, &name)),
+                    Some(name) => self.change(index, followed, |settings, base| reset_one(settings, base, &name)),
                     None => {
-                        self.change(index, |settings, base| {
+                        self.change(index, followed, |settings, base| {
                             settings.reset_all();
                             base.iter().for_each(|(name, value)| settings.set(name, value.clone()));
                         });
@@ -228,12 +228,16 @@ impl Session {
     }
 
     /// Changes PostgreSQL's settings of the session, which its attached backend has just done itself.
-    fn change(&mut self, index: usize, change: impl Fn(&mut backend::Settings, &backend::Settings)) {
+    fn change(&mut self, index: usize, followed: bool, change: impl Fn(&mut backend::Settings, &backend::Settings)) {
         let mut ours = (*self.settings.server).clone();
         change(&mut ours, &self.base.server);
         let mut theirs = (*self.held[index].lease.settings).clone();
-        // The backend went back to the server's own values; what the client's startup message set follows ([`Self::follow_up`]).
-        change(&mut theirs, &self.base.server);
+        // The backend went back to the server's own values, not to those of the client's startup message, unless these follow.
+        if followed {
+            change(&mut theirs, &self.base.server);
+        } else {
+            change(&mut theirs, &backend::Settings::none());
+        }
         self.settings.server = std::sync::Arc::new(ours);
         self.held[index].lease.settings =
             if *self.settings.server == theirs { self.settings.server.clone() } else { std::sync::Arc::new(theirs) };

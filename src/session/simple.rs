@@ -99,14 +99,21 @@ impl Session {
         let (mut destinations, mut afters) = (Vec::new(), Vec::new());
         let mut effects = Effects { floating: true, ..Effects::default() };
         let failed = self.transaction.is_failed();
-        for statement in statements {
+        for (position, statement) in statements.iter().enumerate() {
             let command = sql::classify(statement);
             let resets = match &command {
                 Command::ResetAll => self.restores(None),
                 Command::Reset(name) | Command::Set { name, value: SetValue::Default, .. } => self.restores(Some(name)),
                 _ => false,
             };
-            if resets {
+            // The server's own values would be seen by what follows. At the end they are not: the next statement's backend is told anew.
+            let harmless = |later: &&str| {
+                matches!(
+                    sql::classify(later),
+                    Command::Reset(_) | Command::ResetAll | Command::Unlisten(_) | Command::ClosePortal(_) | Command::Discard(_)
+                )
+            };
+            if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(&later))) {
                 return Err(alone("RESET of what the connection's startup options set").into());
             }
             afters.push(after_of(statement, &command)?);
@@ -243,9 +250,12 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         }
         Command::SetTransaction { .. } => return Err(alone("SET SESSION CHARACTERISTICS")),
         Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
+        Command::Set { name, value: SetValue::Default, .. } => {
+            After::Reset { name: Some(name.to_string()), text, followed: false }
+        }
         Command::Set { name, value, .. } => command::after_set(statement, name, value),
-        Command::Reset(name) => After::Reset { name: Some(name.to_string()), text },
-        Command::ResetAll => After::Reset { name: None, text },
+        Command::Reset(name) => After::Reset { name: Some(name.to_string()), text, followed: false },
+        Command::ResetAll => After::Reset { name: None, text, followed: false },
         // The server itself refuses it among others.
         Command::Discard(sql::DiscardTarget::All) => After::DiscardAll,
         Command::Unlisten(_) | Command::ClosePortal(_) | Command::Discard(_) => After::Recheck,

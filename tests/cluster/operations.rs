@@ -69,7 +69,7 @@ fn all_shards_dead_at_the_start_is_an_error_and_not_the_end() {
 #[test]
 fn a_shard_that_dies_in_mid_statement_costs_that_statement() {
     let mut own = Own::start();
-    let program = Program::start(&own.config("[pool]\nconnect_timeout = \"2s\"\n"));
+    let program = Program::start(&own.config("[pool]\nconnect_timeout = \"2s\"\n[log]\nlevel = \"trace\"\n"));
     for how in [Stop::Immediate, Stop::Fast] {
         let [mut busy, mut block, mut idle, mut far, mut pinned] = [0; 5].map(|_| program.connect());
         let sleeps = format!("SELECT pg_sleep(60) FROM items WHERE id = {}", own.keys[1]);
@@ -89,6 +89,7 @@ fn a_shard_that_dies_in_mid_statement_costs_that_statement() {
             own.shard(1).one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'") == "1"
         });
         own.cluster.servers[1].stop(how);
+        std::thread::sleep(Duration::from_secs(3)); eprintln!("{how:?} {}", program.said());
         let cut = busy.collect();
         assert!(lost(cut.code()) && cut.status == 'I', "{cut:?}");
         let cut = block.query("SELECT 1");
