@@ -110,7 +110,11 @@ impl Session {
             let harmless = |later: &&str| {
                 matches!(
                     sql::classify(later),
-                    Command::Reset(_) | Command::ResetAll | Command::Unlisten(_) | Command::ClosePortal(_) | Command::Discard(_)
+                    Command::Reset(_)
+                        | Command::ResetAll
+                        | Command::Unlisten(_)
+                        | Command::ClosePortal(_)
+                        | Command::Discard(_)
                 )
             };
             if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(&later))) {
@@ -122,9 +126,7 @@ impl Session {
             }
             let (destination, these) = if route::is_command(&command) {
                 match command {
-                    Command::Listen(_) => {
-                        (Destination::Home, Effects { pin: Some(Pin::Listen), ..Effects::default() })
-                    }
+                    Command::Listen(_) => (Destination::Home, Effects { pin: Some(Pin::Listen), ..Effects::default() }),
                     Command::Notify => (Destination::Home, Effects::default()),
                     _ => (Destination::Attached, Effects { floating: true, ..Effects::default() }),
                 }

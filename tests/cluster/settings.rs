@@ -225,7 +225,14 @@ fn any_mixture_of_settings_and_transactions_is_as_on_a_postgresql_of_ones_own() 
         "SET work_mem = '19MB'; SET DateStyle = 'ISO, YMD'",
     ];
     const BLOCK: &[&str] = &[
-        "SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO a", "ROLLBACK TO b", "RELEASE a", "RELEASE b", "COMMIT", "ROLLBACK",
+        "SAVEPOINT a",
+        "SAVEPOINT b",
+        "ROLLBACK TO a",
+        "ROLLBACK TO b",
+        "RELEASE a",
+        "RELEASE b",
+        "COMMIT",
+        "ROLLBACK",
         "BEGIN",
     ];
     let own = own::get();
@@ -331,10 +338,8 @@ fn prepared_statements_survive_the_loss_of_their_connection() {
 fn a_changed_table_gives_new_clients_new_columns() {
     let own = own::get();
     let tables = ["CREATE TABLE shape (id bigint PRIMARY KEY, a int)", "INSERT INTO shape VALUES (1, 1)"];
-    let layout = format!(
-        "{}\n[table.shape]\nkeyspace = \"main\"\nshard_key = \"id\"\nvindex = \"by_hash\"\n",
-        own::VSCHEMA
-    );
+    let layout =
+        format!("{}\n[table.shape]\nkeyspace = \"main\"\nshard_key = \"id\"\nvindex = \"by_hash\"\n", own::VSCHEMA);
     for server in 0..2 {
         tables.iter().for_each(|sql| _ = own.shard(server).ok(sql));
     }

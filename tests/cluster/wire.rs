@@ -209,8 +209,11 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
 }
 
 fn refusal(body: &[u8]) -> Refusal {
-    let fields: BTreeMap<u8, String> =
-        body.split(|byte| *byte == 0).filter(|field| !field.is_empty()).map(|field| (field[0], utf8(&field[1..]))).collect();
+    let fields: BTreeMap<u8, String> = body
+        .split(|byte| *byte == 0)
+        .filter(|field| !field.is_empty())
+        .map(|field| (field[0], utf8(&field[1..])))
+        .collect();
     let field = |tag: u8| fields.get(&tag).cloned().unwrap_or_default();
     Refusal { code: field(b'C'), message: field(b'M'), detail: field(b'D') }
 }
