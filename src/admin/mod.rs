@@ -14,6 +14,7 @@ mod show_vschema;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::error::PgError;
 use crate::protocol::{self, encode};
@@ -104,17 +105,36 @@ impl Console {
                         return Ok(());
                     }
                 }
-                Ok(None) => {
-                    if self.client.fill().await? == 0 {
-                        return Ok(());
+                Ok(None) => match self.fill().await? {
+                    None => {
+                        let error = PgError::fatal(
+                            SqlState::ADMIN_SHUTDOWN,
+                            "terminating connection due to administrator command",
+                        );
+                        encode::error_response(&mut self.client.outgoing, &error);
+                        return self.client.send().await;
                     }
-                }
+                    Some(0) => return Ok(()),
+                    Some(_) => {}
+                },
                 Err(error) => {
                     encode::error_response(&mut self.client.outgoing, &error);
                     return self.client.send().await;
                 }
             }
         }
+    }
+
+    /// Reads some bytes; none if the console has to end, because the proxy does.
+    async fn fill(&mut self) -> std::io::Result<Option<usize>> {
+        std::future::poll_fn(|cx| {
+            self.handle.register(cx.waker());
+            if self.handle.is_stopped() {
+                return Poll::Ready(Ok(None));
+            }
+            self.client.poll_fill(cx).map_ok(Some)
+        })
+        .await
     }
 
     /// One message; false at the end.

@@ -118,6 +118,33 @@ impl Settings {
         self.entries.iter().map(|entry| (&*entry.name, &entry.value))
     }
 
+    /// What sets these values again after a RESET of one (or all) of them has brought the server's own: one statement each.
+    pub fn restore_statements(&self, name: Option<&str>, local: bool) -> Vec<String> {
+        let name = name.map(folded);
+        let wanted = |entry: &&Entry| match &name {
+            Some(name) => *entry.name == **name,
+            None => !is_identity(&entry.name),
+        };
+        let statement = |entry: &Entry| {
+            let mut sql = String::new();
+            match &entry.value {
+                Value::Plain(text) => {
+                    sql.push_str("SELECT pg_catalog.set_config(");
+                    push_literal(&mut sql, &entry.name);
+                    sql.push(',');
+                    push_literal(&mut sql, text);
+                    let _ = write!(sql, ",{local})"); // writing to a String cannot fail
+                }
+                Value::Sql(_) => {
+                    push_set(&mut sql, entry);
+                    sql.pop();
+                }
+            }
+            sql
+        };
+        self.entries.iter().filter(wanted).map(statement).collect()
+    }
+
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -158,24 +185,6 @@ impl Settings {
         }
         sql.pop();
         Some(sql)
-    }
-
-    /// A SET for one setting, or for all that RESET ALL would reset: one statement each.
-    pub fn set_statements(&self, name: Option<&str>) -> Vec<String> {
-        let wanted = |entry: &&Entry| match name {
-            Some(name) => *entry.name == *folded(name),
-            None => !is_identity(&entry.name),
-        };
-        self.entries
-            .iter()
-            .filter(wanted)
-            .map(|entry| {
-                let mut sql = String::new();
-                push_set(&mut sql, entry);
-                sql.pop();
-                sql
-            })
-            .collect()
     }
 
     fn has(&self, name: &str) -> bool {

@@ -422,12 +422,13 @@ fn create_table(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<R
         }
         at += 2;
     }
-    let (schema, name) = match parts.as_slice() {
-        [name] => (context.search_path.first().map_or("public", String::as_str), name.as_str()),
-        [schema, name] => (schema.as_str(), name.as_str()),
+    // Which schemas of the path exist is not known here (`"$user"` mostly does not): the one that the vschema names is meant.
+    let (declared, name) = match parts.as_slice() {
+        [name] => (context.search_path.iter().find_map(|schema| context.vschema.table(schema, name)), name.as_str()),
+        [schema, name] => (context.vschema.table(schema, name), name.as_str()),
         _ => return Err(refuse::construct("this form of CREATE TABLE")),
     };
-    let shard = match context.vschema.table(schema, name).map(|table| (&table.placement, table.keyspace)) {
+    let shard = match declared.map(|table| (&table.placement, table.keyspace)) {
         Some((TablePlacement::Unsharded { shard }, _)) => Some(*shard),
         Some((_, keyspace)) => match context.vschema.keyspace(keyspace).shards.as_slice() {
             [shard] => Some(*shard),

@@ -261,7 +261,8 @@ impl Pools {
         }
     }
 
-    /// Somebody waits because the user has too many connections, of which some may be idle on other shards: one of these must go.
+    /// Somebody waits because the user has too many connections, of which some may be idle on other shards, or here with another password:
+    /// one of these must go.
     fn make_room(&self, wanted: &Arc<ShardPool>, login: &Login) {
         let limit = self.limits.load().max_user_connections;
         let user = self.user(&login.user);
@@ -269,7 +270,7 @@ impl Pools {
             return;
         }
         let current = self.current.load();
-        for shard in current.shards.iter().filter(|shard| !Arc::ptr_eq(shard, wanted)) {
+        for shard in &current.shards {
             if shard.evict_idle_of(&login.user) {
                 return wanted.dispatch();
             }

@@ -103,6 +103,8 @@ async fn reload(frontend: &Frontend, path: &Path) -> Result<Vec<PathBuf>, Mistak
     vschema.version = old.vschema.version + 1;
     let topology =
         if old.config.shards == config.shards && old.config.pool.connect_timeout == config.pool.connect_timeout {
+            // Tables may be what has changed.
+            old.topology.refresh().await;
             old.topology.clone()
         } else {
             let topology = Topology::new(&config);

@@ -139,19 +139,6 @@ impl Session {
             .with_hint("Use one transaction for each shard, or keep rows that change together under one shard key.")
     }
 
-    /// RESET on a server goes back to the server's own values; the client means those of its startup message. Within a block
-    /// they are set at once, for the next statement of the block is to see them.
-    pub(super) fn reset_to_startup(&mut self, index: usize) {
-        let held = &mut self.held[index];
-        if let Some(sql) = self.settings.server.sync_sql(&held.lease.settings) {
-            request::query(&mut held.lease.outgoing, &sql);
-            held.lease.in_flight += 1;
-            held.lease.settings = self.settings.server.clone();
-            held.unnamed = None;
-            self.relay.expect(Expect::Query { pass: false });
-        }
-    }
-
     /// The transaction is over: backends that nothing pins go back to the pool.
     pub(super) fn detach(&mut self) {
         self.attached = None;

@@ -27,12 +27,19 @@ pub(super) enum Action {
         text: Option<String>,
         /// A prepared statement that the backend must have for it.
         needs: Option<std::sync::Arc<Statement>>,
+        /// Statements of ours that must follow it.
+        then: Vec<String>,
     },
 }
 
 impl Action {
+    /// A RESET, or its like.
+    fn reset(destination: Destination, after: After, then: Vec<String>) -> Self {
+        Action::Forward { destination, effects: floating(), after, text: None, needs: None, then }
+    }
+
     fn forward(destination: Destination, effects: Effects, after: After) -> Self {
-        Action::Forward { destination, effects, after, text: None, needs: None }
+        Action::Forward { destination, effects, after, text: None, needs: None, then: Vec::new() }
     }
 }
 
@@ -80,11 +87,11 @@ impl Session {
                 Action::forward(here, floating(), after)
             }
             Command::Release(name) => {
-                let after = After::Release { name: name.to_string(), text: text.to_owned() };
+                let after = After::Release { name: name.to_string() };
                 Action::forward(here, floating(), after)
             }
             Command::RollbackTo(name) => {
-                let after = After::RollbackTo { name: name.to_string(), text: text.to_owned() };
+                let after = After::RollbackTo { name: name.to_string() };
                 Action::forward(here, floating(), after)
             }
             Command::PrepareTransaction | Command::CommitPrepared | Command::RollbackPrepared => {
@@ -106,9 +113,17 @@ impl Session {
                 let lines = self.state.vschema.to_toml().lines().map(str::to_owned).collect();
                 Action::Answer(Answer::lines("vschema", lines, "SHOW"))
             }
-            Command::Set { name, value: SetValue::Text(value), .. } if settings::changes_reading(name) => {
+            Command::Set { name, value: SetValue::Text(value), local, .. } if settings::changes_reading(name) => {
                 settings::check_readable(name, value, self.state.vschema.single_shard())?;
-                Action::forward(self.anywhere(), floating(), after_set(text, name, &SetValue::Text(value.clone())))
+                let after = match local {
+                    true => After::Local { text: text.to_owned() },
+                    false => after_set(text, name, &SetValue::Text(value.clone())),
+                };
+                Action::forward(self.anywhere(), floating(), after)
+            }
+            Command::Set { name, value: SetValue::Default, local: true, .. } if self.restores(Some(name)) => {
+                let then = self.base.server.restore_statements(Some(name), true);
+                Action::reset(self.anywhere(), After::Local { text: then.join(";") }, then)
             }
             Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
                 if matches!(command, Command::SetTransaction { .. }) {
@@ -120,16 +135,18 @@ impl Session {
                 Action::forward(self.anywhere(), floating(), After::Local { text: text.to_owned() })
             }
             Command::Set { name, value, .. } => {
-                Action::forward(self.anywhere(), floating(), after_set(text, name, value))
+                let default = matches!(value, SetValue::Default);
+                let then = if default { self.base.server.restore_statements(Some(name), false) } else { Vec::new() };
+                Action::reset(self.anywhere(), after_set(text, name, value), then)
             }
             Command::SetTransaction { session_characteristics: true } => self.characteristics(text)?,
             Command::Reset(name) => {
-                let after = After::Reset { name: Some(name.to_string()), text: text.to_owned() };
-                Action::forward(self.anywhere(), floating(), after)
+                let after = After::Reset { name: Some(name.to_string()), text: text.to_owned(), followed: true };
+                Action::reset(self.anywhere(), after, self.base.server.restore_statements(Some(name), false))
             }
             Command::ResetAll => {
-                let after = After::Reset { name: None, text: text.to_owned() };
-                Action::forward(self.anywhere(), floating(), after)
+                let after = After::Reset { name: None, text: text.to_owned(), followed: true };
+                Action::reset(self.anywhere(), after, self.base.server.restore_statements(None, false))
             }
             Command::Discard(DiscardTarget::All) => self.discard_all()?,
             Command::Discard(_) => Action::forward(here, Effects::default(), After::Recheck),
@@ -215,6 +232,11 @@ impl Session {
             }
             _ => Action::forward(Destination::Attached, floating(), After::Nothing),
         }
+    }
+
+    /// Whether a RESET has to bring back what the client's startup message set, which no server knows.
+    pub(super) fn restores(&self, name: Option<&str>) -> bool {
+        !self.base.server.restore_statements(name, false).is_empty()
     }
 
     /// Settings can be tried on any server; within a transaction, on its own.
@@ -335,6 +357,7 @@ impl Session {
             text: Some(statement.sql_prepare(&statement.server_name)),
             after: After::Prepare { name: name.to_owned(), statement },
             needs: None,
+            then: Vec::new(),
         })
     }
 
@@ -367,6 +390,7 @@ impl Session {
             after: After::Nothing,
             text: Some(format!("EXECUTE \"{}\"{arguments}", statement.server_name)),
             needs: Some(statement),
+            then: Vec::new(),
         })
     }
 

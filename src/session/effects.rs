@@ -24,13 +24,13 @@ pub(super) enum After {
     /// SAVEPOINT, with its text.
     Savepoint { name: String, text: String },
     /// RELEASE.
-    Release { name: String, text: String },
+    Release { name: String },
     /// ROLLBACK TO.
-    RollbackTo { name: String, text: String },
+    RollbackTo { name: String },
     /// SET; `None` is DEFAULT.
     Set { name: String, value: Option<backend::Value>, text: String },
-    /// RESET of one setting, or of all.
-    Reset { name: Option<String>, text: String },
+    /// RESET of one setting, or of all; `followed` if statements that bring back the startup message's settings come with it.
+    Reset { name: Option<String>, text: String, followed: bool },
     /// Something that holds until the transaction's end: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
     Local { text: String },
     /// SQL's PREPARE of a text that no server had seen: from now on the name means it.
@@ -127,9 +127,6 @@ impl Session {
                 if failed && status == b'I' {
                     self.ddl = false;
                 }
-                if status == b'T' && !self.batch.open {
-                    self.reset_to_startup(index);
-                }
                 true
             }
             Event::CopyIn => {
@@ -218,10 +215,10 @@ impl Session {
                 self.transaction.replay(&text, Some(&name));
                 self.transaction.savepoint(&name, &self.settings);
             }
-            After::Release { name, text: _ } => {
+            After::Release { name } => {
                 self.transaction.release(&name);
             }
-            After::RollbackTo { name, text: _ } => {
+            After::RollbackTo { name } => {
                 if let Some(before) = self.transaction.rollback_to(&name) {
                     self.restore(before);
                     self.held[index].lease.settings = self.settings.server.clone();
@@ -230,21 +227,22 @@ impl Session {
             After::Set { name, value, text } => {
                 self.transaction.remember(&self.settings);
                 self.transaction.replay(&text, None);
-                self.change(index, |settings, base| match &value {
+                if value.is_none() {
+                    self.replay_restored(Some(&name));
+                }
+                self.change(index, true, |settings, base| match &value {
                     Some(value) => settings.set(&name, value.clone()),
                     None => reset_one(settings, base, &name),
                 });
             }
-            After::Reset { name, text } => {
+            After::Reset { name, text, followed } => {
                 self.transaction.remember(&self.settings);
                 self.transaction.replay(&text, None);
-                for set in self.base.server.set_statements(name.as_deref()) {
-                    self.transaction.replay(&set, None);
-                }
+                self.replay_restored(name.as_deref());
                 match name {
-                    Some(name) => self.change(index, |settings, base| reset_one(settings, base, &name)),
+                    Some(name) => self.change(index, followed, |settings, base| reset_one(settings, base, &name)),
                     None => {
-                        self.change(index, |settings, base| {
+                        self.change(index, followed, |settings, base| {
                             settings.reset_all();
                             base.iter().for_each(|(name, value)| settings.set(name, value.clone()));
                         });
@@ -272,12 +270,16 @@ impl Session {
     }
 
     /// Changes PostgreSQL's settings of the session, which its attached backend has just done itself.
-    fn change(&mut self, index: usize, change: impl Fn(&mut backend::Settings, &backend::Settings)) {
+    fn change(&mut self, index: usize, followed: bool, change: impl Fn(&mut backend::Settings, &backend::Settings)) {
         let mut ours = (*self.settings.server).clone();
         change(&mut ours, &self.base.server);
         let mut theirs = (*self.held[index].lease.settings).clone();
-        // The backend went back to the server's own values, not to those of the client's startup message.
-        change(&mut theirs, &backend::Settings::none());
+        // The backend went back to the server's own values, not to those of the client's startup message, unless these follow.
+        if followed {
+            change(&mut theirs, &self.base.server);
+        } else {
+            change(&mut theirs, &backend::Settings::none());
+        }
         self.settings.server = std::sync::Arc::new(ours);
         self.held[index].lease.settings =
             if *self.settings.server == theirs { self.settings.server.clone() } else { std::sync::Arc::new(theirs) };
@@ -299,6 +301,19 @@ impl Session {
             if self.held[index].lease.prepared.has(statement.id) {
                 self.shared.statements.forget(&statement);
             }
+        }
+    }
+
+    fn replay_restored(&mut self, name: Option<&str>) {
+        for statement in self.base.server.restore_statements(name, false) {
+            self.transaction.replay(&statement, None);
+        }
+    }
+
+    /// Sends statements of ours after a command, in the same batch.
+    pub(super) fn follow_up(&mut self, index: usize, statements: &[String]) {
+        for statement in statements {
+            own_statement(statement, &mut self.held[index].lease.outgoing, &mut self.relay);
         }
     }
 

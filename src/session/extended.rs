@@ -413,7 +413,7 @@ impl Session {
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
             }
-            Action::Forward { destination, effects, after, text: changed, .. } => {
+            Action::Forward { destination, effects, after, text: changed, then, .. } => {
                 let shard = self.locate(destination).await?;
                 self.attach(shard).await?;
                 let Some(index) = self.attached else { return Err(Trouble::Skipped) };
@@ -422,6 +422,7 @@ impl Session {
                 self.batch.tied = true;
                 self.reserve(index, &after);
                 self.forward_command(index, changed.as_deref().unwrap_or(text), after);
+                self.follow_up(index, &then);
             }
         }
         Ok(())

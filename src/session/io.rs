@@ -220,10 +220,14 @@ impl Session {
         } else {
             self.transaction.lose();
         }
-        if !reported {
+        let waited_for = ready_due || self.batch.open;
+        if waited_for && !reported {
             encode::error_response(&mut self.client.outgoing, &error);
         }
-        if ready_due {
+        if !waited_for {
+            // Between two statements of a transaction nobody waits for an error; the next statement learns that the transaction failed.
+            encode::notice(&mut self.client.outgoing, "WARNING", &error);
+        } else if ready_due {
             self.batch = Default::default();
             encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
         } else {

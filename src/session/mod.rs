@@ -313,6 +313,9 @@ impl Session {
         if self.client.incoming.is_empty() {
             return Ok(());
         }
+        if self.is_at_rest() {
+            self.follow_state();
+        }
         // Taken out, so that frames can be read in place while the session changes around them.
         let mut incoming = std::mem::take(&mut self.client.incoming);
         let mut at = 0;
@@ -439,6 +442,11 @@ impl Session {
             self.detach();
         }
         self.portals.clear();
+        Ok(())
+    }
+
+    /// Takes over what a reload or a change of tables has put in force since the last transaction.
+    fn follow_state(&mut self) {
         let latest = self.shared.state.load();
         if !Arc::ptr_eq(&latest, &self.state) {
             self.state = latest.clone();
@@ -449,7 +457,6 @@ impl Session {
             drop(catalog);
             self.renew_context();
         }
-        Ok(())
     }
 
     /// The plan context follows the session's settings, the vschema and the catalog.

@@ -393,6 +393,8 @@ impl Relay {
             Some(Expect::Refusal(ours)) => outgoing.extend_from_slice(ours),
             // An error of a swallowed query of ours (a ROLLBACK that makes room) is not the client's.
             Some(Expect::Query { pass: false }) => {}
+            // Nobody waits for anything: the server ends the connection, and the session is told when it sees the end.
+            None => return Event::Swallowed,
             _ => {
                 // A server that ends this connection does not end the client's.
                 let softened = fields.is_fatal().then(|| {
@@ -411,7 +413,6 @@ impl Relay {
         match self.queue.front() {
             // Its ReadyForQuery follows by itself.
             Some(Expect::Query { .. }) => return Event::Failed { code, cached_plan },
-            None => return Event::Failed { code, cached_plan },
             _ => {}
         }
         // A query that the client sent after an extended message of its own is skipped with everything else up to its Sync.

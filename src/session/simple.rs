@@ -52,9 +52,17 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
-                Action::Forward { destination, effects, after, text, needs } => {
+                Action::Forward { destination, effects, after, text, needs, then } => {
                     let shard = self.locate(destination).await?;
                     self.attach(shard).await?;
+                    if let (false, Some(index)) = (then.is_empty(), self.attached) {
+                        // In extended form, so that all of it is one transaction and the client sees one answer.
+                        self.note_effects(&effects);
+                        self.forward_command(index, statement, after);
+                        self.follow_up(index, &then);
+                        self.send_sync(index, true);
+                        return Ok(());
+                    }
                     if let (Some(statement), Some(index)) = (needs, self.attached) {
                         self.have_prepared(index, &statement);
                     }
@@ -109,10 +117,29 @@ impl Session {
         let (mut destinations, mut afters) = (Vec::new(), Vec::new());
         let mut effects = Effects { floating: true, ..Effects::default() };
         let failed = self.transaction.is_failed();
-        for statement in statements {
+        for (position, statement) in statements.iter().enumerate() {
             let command = sql::classify(statement);
             if matches!(command, Command::SetTransaction { .. }) {
                 self.transaction.alter();
+            }
+            let resets = match &command {
+                Command::ResetAll => self.restores(None),
+                Command::Reset(name) | Command::Set { name, value: SetValue::Default, .. } => self.restores(Some(name)),
+                _ => false,
+            };
+            // The server's own values would be seen by what follows. At the end they are not: the next statement's backend is told anew.
+            let harmless = |later: &&str| {
+                matches!(
+                    sql::classify(later),
+                    Command::Reset(_)
+                        | Command::ResetAll
+                        | Command::Unlisten(_)
+                        | Command::ClosePortal(_)
+                        | Command::Discard(_)
+                )
+            };
+            if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(&later))) {
+                return Err(alone("RESET of what the connection's startup options set").into());
             }
             afters.push(after_of(statement, &command)?);
             if failed {
@@ -248,8 +275,8 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         Command::Commit { chain } => After::Commit { chain: *chain },
         Command::Rollback { chain } => After::Rollback { chain: *chain },
         Command::Savepoint(name) => After::Savepoint { name: name.to_string(), text },
-        Command::Release(name) => After::Release { name: name.to_string(), text },
-        Command::RollbackTo(name) => After::RollbackTo { name: name.to_string(), text },
+        Command::Release(name) => After::Release { name: name.to_string() },
+        Command::RollbackTo(name) => After::RollbackTo { name: name.to_string() },
         Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
             After::Local { text }
         }
@@ -258,9 +285,12 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
             return Err(alone(&format!("setting {name}")));
         }
         Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
+        Command::Set { name, value: SetValue::Default, .. } => {
+            After::Reset { name: Some(name.to_string()), text, followed: false }
+        }
         Command::Set { name, value, .. } => command::after_set(statement, name, value),
-        Command::Reset(name) => After::Reset { name: Some(name.to_string()), text },
-        Command::ResetAll => After::Reset { name: None, text },
+        Command::Reset(name) => After::Reset { name: Some(name.to_string()), text, followed: false },
+        Command::ResetAll => After::Reset { name: None, text, followed: false },
         // The server itself refuses it among others.
         Command::Discard(sql::DiscardTarget::All) => After::DiscardAll,
         Command::Unlisten(_) | Command::ClosePortal(_) | Command::Discard(_) => After::Recheck,

@@ -169,7 +169,7 @@ impl Row {
     }
 }
 
-/// One picture of what all shards said; those that never answered are not in it.
+/// One picture of what all shards said; those that never answered are taken to be like the others.
 pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
     let mut catalog = Catalog { version, ..Catalog::default() };
     let mut relations: BTreeMap<&(String, String), Relation> = BTreeMap::new();
@@ -188,6 +188,12 @@ pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
             known.immutable &= immutable;
         }
         catalog.system_relations.extend(part.system_relations.iter().cloned());
+    }
+    // A shard that has not been asked yet is taken to have what the others have: where it matters, its own answer decides.
+    let unread = |index: &usize| shards[*index].is_none();
+    for relation in relations.values_mut() {
+        relation.shards.extend((0..shards.len()).filter(unread).map(|index| ShardId(index as u16)));
+        relation.shards.sort();
     }
     catalog.relations = relations.into_iter().map(|(name, relation)| (name.clone(), Arc::new(relation))).collect();
     catalog

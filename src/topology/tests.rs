@@ -111,7 +111,7 @@ async fn shards_that_differ_are_taken_with_caution_and_a_dead_one_is_asked_again
     let errors = topology.refresh().await;
     assert_eq!(errors.iter().map(|(id, error)| (id.0, error.code.as_str())).collect::<Vec<_>>(), [(1, "08006")]);
     let name = ("public".to_string(), "t".to_string());
-    assert_eq!(topology.catalog.load().relations[&name].shards, [ShardId(0)]);
+    assert_eq!(topology.catalog.load().relations[&name].shards, [ShardId(0), ShardId(1)]);
 
     other.restart();
     let fresh = tokio::spawn(topology.clone().keep_fresh(Duration::from_secs(3600)));

@@ -3,10 +3,12 @@
 mod clients;
 mod differential;
 mod fixture;
+mod operations;
 mod own;
 mod pool;
-mod raw;
 mod generator;
+mod programs;
+mod raw;
 mod sample;
 mod settings;
 mod wire;

@@ -11,7 +11,8 @@ fn pool(extra: &str) -> String {
 
 /// What a shard says of the connections of one proxy, which has a name of its own.
 fn backends(own: &Own, shard: usize, name: &str, state: &str) -> usize {
-    let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND state LIKE '{state}%'");
+    let sql =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND state LIKE '{state}%'");
     own.shard(shard).one(&sql).parse().unwrap()
 }
 

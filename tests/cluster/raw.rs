@@ -101,6 +101,7 @@ impl Wire {
     }
 
     /// A simple query and its answer.
+    #[track_caller]
     pub fn query(&mut self, sql: &str) -> Reply {
         self.start(sql);
         self.collect()
@@ -129,6 +130,7 @@ impl Wire {
     }
 
     /// Bind in text format, Execute and Sync.
+    #[track_caller]
     pub fn execute(&mut self, name: &str, values: &[&str]) -> Reply {
         let mut bind = [text(""), text(name), vec![0, 0]].concat();
         bind.extend((values.len() as u16).to_be_bytes());
@@ -142,6 +144,7 @@ impl Wire {
     }
 
     /// Reads up to ReadyForQuery or the end of the stream.
+    #[track_caller]
     pub fn collect(&mut self) -> Reply {
         let mut reply = Reply { status: '\0', ..Reply::default() };
         while let Some((tag, body)) = self.message() {
@@ -168,6 +171,7 @@ impl Wire {
         reply
     }
 
+    #[track_caller]
     fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         match self.stream.read_exact(&mut head) {
@@ -205,8 +209,11 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
 }
 
 fn refusal(body: &[u8]) -> Refusal {
-    let fields: BTreeMap<u8, String> =
-        body.split(|byte| *byte == 0).filter(|field| !field.is_empty()).map(|field| (field[0], utf8(&field[1..]))).collect();
+    let fields: BTreeMap<u8, String> = body
+        .split(|byte| *byte == 0)
+        .filter(|field| !field.is_empty())
+        .map(|field| (field[0], utf8(&field[1..])))
+        .collect();
     let field = |tag: u8| fields.get(&tag).cloned().unwrap_or_default();
     Refusal { code: field(b'C'), message: field(b'M'), detail: field(b'D') }
 }

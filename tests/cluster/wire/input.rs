@@ -6,7 +6,7 @@ use super::raw::{Message, Raw, message, query};
 use crate::fixture;
 
 fn client() -> Raw {
-    let mut client = Raw::connect(fixture::get().proxy_port, USER, PASSWORD, DATABASE);
+    let client = Raw::connect(fixture::get().proxy_port, USER, PASSWORD, DATABASE);
     client.stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     client
 }
