@@ -456,7 +456,9 @@ fn argument<'a>(text: &'a str, limits: &sql::Limits) -> Option<Raw<'a>> {
 fn converted<'a>(raw: Raw<'a>, declared: Option<&str>) -> Option<Raw<'a>> {
     let Raw::Text { text, oid } = raw else { return Some(raw) };
     match oid {
-        oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC if text.parse::<i64>().is_ok() => Some(Raw::Text { text, oid }),
+        oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC if text.parse::<i64>().is_ok() => {
+            Some(Raw::Text { text, oid })
+        }
         oid::UNKNOWN | oid::UNSPECIFIED => {
             let oid = match declared.map(str::to_ascii_lowercase).as_deref() {
                 None | Some("unknown") => oid,

@@ -160,7 +160,9 @@ impl Statement {
         literals: Vec<Literal>,
     ) -> Self {
         let command = sql::classify(&text);
-        let parameters = highest_parameter(&text).max(types.len());
+        // `$1` in a PREPARE is the parameter of the statement that it makes.
+        let in_text = if is_command(&command) { 0 } else { highest_parameter(&text) };
+        let parameters = in_text.max(types.len());
         Statement {
             is_command: is_command(&command) || command == sql::Command::Empty,
             id,

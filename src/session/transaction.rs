@@ -52,7 +52,14 @@ pub struct Transaction<S> {
 
 impl<S: Clone> Default for Transaction<S> {
     fn default() -> Self {
-        Transaction { state: State::Idle, begin: String::new(), prelude: Vec::new(), floating: true, altered: false, undo: Vec::new() }
+        Transaction {
+            state: State::Idle,
+            begin: String::new(),
+            prelude: Vec::new(),
+            floating: true,
+            altered: false,
+            undo: Vec::new(),
+        }
     }
 }
 

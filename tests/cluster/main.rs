@@ -3,10 +3,10 @@
 mod clients;
 mod differential;
 mod fixture;
+mod generator;
 mod operations;
 mod own;
 mod pool;
-mod generator;
 mod programs;
 mod raw;
 mod sample;
