@@ -158,7 +158,7 @@ fn hex(digits: &str) -> Option<Vec<u8>> {
 /// Plays a case on a connection of its own, and then asks whether the connection still knows where it is.
 fn play(port: u16, case: &Case) -> Vec<String> {
     let mut client = Raw::connect(port, USER, PASSWORD, DATABASE);
-    client.stream.set_read_timeout(Some(std::time::Duration::from_secs(6))).unwrap();
+    client.stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
     let (mut unsent, mut seen) = (Vec::new(), Vec::new());
     for step in &case.steps {
         match step {
