@@ -13,13 +13,16 @@
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 mod attach;
+mod begin;
 mod command;
 mod effects;
 mod extended;
 mod io;
 mod local;
+mod prove;
 mod route;
 mod simple;
+mod sql_prepare;
 
 pub mod client;
 pub mod plan_cache;

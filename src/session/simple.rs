@@ -128,7 +128,7 @@ impl Session {
                 _ => false,
             };
             // The server's own values would be seen by what follows. At the end they are not: the next statement's backend is told anew.
-            let harmless = |later: &&str| {
+            let harmless = |later: &str| {
                 matches!(
                     sql::classify(later),
                     Command::Reset(_)
@@ -138,7 +138,7 @@ impl Session {
                         | Command::Discard(_)
                 )
             };
-            if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(&later))) {
+            if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(later))) {
                 return Err(alone("RESET of what the connection's startup options set").into());
             }
             afters.push(after_of(statement, &command)?);

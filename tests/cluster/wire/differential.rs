@@ -170,7 +170,7 @@ fn play(port: u16, case: &Case) -> Vec<String> {
         }
     }
     assert!(unsent.is_empty(), "{}: the case waits for nothing at its end", case.at);
-    if !seen.last().is_some_and(|last: &Message| last.tag == b'!') {
+    if seen.last().is_none_or(|last: &Message| last.tag != b'!') {
         seen.extend(client.query("SELECT 'still here'"));
     }
     let shown = |message: &Message| match message.tag {
