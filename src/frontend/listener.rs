@@ -85,8 +85,9 @@ impl Frontend {
         let outcome = tokio::time::timeout(patience, self.clone().log_in(stream, address)).await;
         self.strangers.fetch_sub(1, Ordering::Relaxed);
         match outcome {
-            Ok(Some(Entered::Session(session))) => session.run().await,
-            Ok(Some(Entered::Console(console))) => console.run().await,
+            // Tasks of their own, so that a client costs no memory for the login that is behind it.
+            Ok(Some(Entered::Session(session))) => drop(tokio::spawn(session.run())),
+            Ok(Some(Entered::Console(console))) => drop(tokio::spawn(console.run())),
             Ok(None) => {}
             Err(_) => tracing::info!(%address, "a client did not log in in time"),
         }
