@@ -13,6 +13,7 @@ use super::command::Action;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
+use super::route::aside;
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::values::BoundValues;
@@ -121,7 +122,7 @@ impl Session {
         if let Some(known) = self.shared.statements.get(key) {
             return Ok(known);
         }
-        let pieces = sql::split(text, &self.state.sql_limits())?;
+        let pieces = aside(text, || sql::split(text, &self.state.sql_limits()))?;
         if pieces.len() > 1 {
             return Err(PgError::new(
                 SqlState::SYNTAX_ERROR,

@@ -59,6 +59,10 @@ impl Session {
     /// The plan and the destination of a text that is one known statement of the ordinary kind; none if it has not been planned
     /// lately. No parse, and no allocation but for the way to a directory.
     pub(super) fn decide_known(&self, text: &str) -> Result<Option<(Arc<Plan>, Destination)>, PgError> {
+        aside(text, || self.look_up(text))
+    }
+
+    fn look_up(&self, text: &str) -> Result<Option<(Arc<Plan>, Destination)>, PgError> {
         SCRATCH.with_borrow_mut(|normalized| {
             self.normalize(text, normalized)?;
             let hint = self.hint(text, normalized)?;
@@ -127,7 +131,7 @@ impl Session {
             return plan;
         }
         metrics::counter!("goldseam_plan_cache_misses_total").increment(1);
-        let plan = Arc::new(self.context.plan(text, hint, self.state.sql_limits()));
+        let plan = Arc::new(aside(text, || self.context.plan(text, hint, self.state.sql_limits())));
         tracing::debug!(statement = text, plan = ?plan.verdict, "planned");
         self.shared.plans.insert(key, plan.clone());
         plan
@@ -235,6 +239,16 @@ impl Session {
         }
         Ok(agreed.cloned().unwrap_or(Destination::Attached))
     }
+}
+
+/// A text from which on reading it takes milliseconds, so that the thread's other clients are handed to another thread meanwhile.
+const LARGE_TEXT: usize = 64 << 10;
+
+/// Works on a text; on a large one, aside from the runtime's own thread where there is more than one.
+pub(super) fn aside<R>(text: &str, work: impl FnOnce() -> R) -> R {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let several = || Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if text.len() >= LARGE_TEXT && several() { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Whether the session itself acts on a command, so that it cannot simply be sent to wherever it leads.

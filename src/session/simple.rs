@@ -27,7 +27,7 @@ impl Session {
         {
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
-        let pieces = sql::split(text, &self.state.sql_limits())?;
+        let pieces = route::aside(text, || sql::split(text, &self.state.sql_limits()))?;
         match &pieces[..] {
             [] => {
                 let mut answer = bytes::BytesMut::new();
