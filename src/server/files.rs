@@ -31,13 +31,11 @@ fn refuse(path: &Path, why: &dyn Display) -> Mistake {
 /// Reads both.
 pub fn load(path: &Path) -> Result<Files, Mistake> {
     let config = config(path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let vschema_path = folder.join(&config.vschema);
-    let sources = sources(&vschema_path)?;
+    let sources = sources(&config.vschema)?;
     let vschema = vschema::load(&sources, &config.shard_names()).map_err(|error| Mistake(error.to_string()))?;
-    let mut read = vec![path.to_path_buf(), vschema_path];
+    let mut read = vec![path.to_path_buf(), config.vschema.clone()];
     if let Some(tls) = &config.tls {
-        read.extend([folder.join(&tls.cert), folder.join(&tls.key)]);
+        read.extend([tls.cert.clone(), tls.key.clone()]);
     }
     Ok(Files { config, vschema, read })
 }
@@ -53,13 +51,8 @@ pub fn config(path: &Path) -> Result<Config, Mistake> {
     })?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let read = |file: &str| fs::read_to_string(folder.join(file));
-    let mut config = Config::parse(&path.display().to_string(), &text, &read, &|name| std::env::var(name).ok())
-        .map_err(|error| Mistake(error.to_string()))?;
-    if let Some(tls) = &mut config.tls {
-        tls.cert = folder.join(&tls.cert);
-        tls.key = folder.join(&tls.key);
-    }
-    Ok(config)
+    Config::parse(&path.display().to_string(), &text, &read, &|name| std::env::var(name).ok())
+        .map_err(|error| Mistake(error.to_string()))
 }
 
 /// The text of a vschema file, or of all `.toml` files of a folder in the order of their names.
@@ -92,6 +85,20 @@ mod tests {
     fn a_missing_file_is_named_with_a_way_out() {
         let mistake = config(Path::new("/nowhere/goldseam.toml")).unwrap_err().to_string();
         assert!(mistake.contains("/nowhere/goldseam.toml") && mistake.contains("--config"), "{mistake}");
+    }
+
+    #[test]
+    fn a_relative_path_is_relative_to_where_the_operator_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        // Up to the root, and down again.
+        let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+        let conf = Path::new(&up).join(folder.path().strip_prefix("/").unwrap()).join("conf");
+        fs::create_dir(&conf).unwrap();
+        fs::write(conf.join("layout.toml"), "[keyspace.main]\nshards = [\"s0\"]\n").unwrap();
+        let text = "listen = \"127.0.0.1:0\"\nvschema = \"layout.toml\"\n[auth]\nmethod = \"trust\"\n[shard.s0]\nprimary = \"postgres://a@127.0.0.1/b\"\n";
+        fs::write(conf.join("goldseam.toml"), text).unwrap();
+        assert!(conf.is_relative());
+        load(&conf.join("goldseam.toml")).unwrap();
     }
 
     #[test]
