@@ -317,7 +317,6 @@ impl Session {
         }
     }
 
-    /// Sends a statement of the client's in extended form whose answer, but for the completion, is ours to give.
     /// Makes room on a backend for the statement that a PREPARE on its way will make.
     pub(super) fn reserve(&mut self, index: usize, after: &After) {
         let After::Prepare { statement, .. } = after else { return };
@@ -331,6 +330,7 @@ impl Session {
         }
     }
 
+    /// Sends a statement of the client's in extended form whose answer, but for the completion, is ours to give.
     pub(super) fn forward_command(&mut self, index: usize, text: &str, after: After) {
         let held = &mut self.held[index];
         own_statement(text, &mut held.lease.outgoing, &mut self.relay);
