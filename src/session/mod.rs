@@ -334,12 +334,15 @@ impl Session {
                         break Err(over);
                     }
                 }
+                // Bytes may have come while a frame waited: for a connection, or for another shard's answers.
+                Ok(None) if !self.client.incoming.is_empty() => {
+                    incoming.unsplit(std::mem::take(&mut self.client.incoming));
+                }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(Over::from(error)),
             }
         };
         bytes::Buf::advance(&mut incoming, at);
-        // Bytes may have come while a frame waited for a connection.
         incoming.unsplit(std::mem::take(&mut self.client.incoming));
         self.client.incoming = incoming;
         outcome

@@ -91,10 +91,7 @@ fn same(program: &str, arguments: &[&str]) {
         let output = command(program, &servers.tools).args(arguments).arg(url).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        // The interpreter says things there that are not the program's, such as a warning while it ends: they come and go, on both
-        // sides. An exception of a thread is the program's.
-        let noise = program.contains("python") && !errors.contains("Traceback") && output.status.success();
-        (if noise { text } else { format!("{text}{errors}") }, output.status)
+        (format!("{text}{errors}"), output.status)
     };
     let (expected, status) = run(&servers.plain);
     assert!(status.success(), "{program} {arguments:?} fails on a plain PostgreSQL: {status}\n{expected}");

@@ -106,3 +106,22 @@ fn damaged_binds_are_judged_as_postgresql_judges_them() {
     }
     assert!(wrong.is_empty(), "{} of {} differ\n{}", wrong.len(), bodies.len(), wrong.join("\n"));
 }
+
+/// A pipeline that comes in two parts, the second while the first waits for a shard to be left: nothing more is sent afterwards that could
+/// remind the session of what it already has.
+#[test]
+fn what_arrives_while_a_shard_is_left_is_acted_on() {
+    let step = |id: u32, columns: &str| {
+        let sql = format!("\0SELECT {columns} FROM customers WHERE id = {id}\0\0\0");
+        let parts = [(b'P', sql.into_bytes()), (b'B', b"\0\0\0\0\0\0\0\0".to_vec()), (b'E', b"\0\0\0\0\0".to_vec())];
+        parts.map(|(tag, body)| message(tag, &body)).concat()
+    };
+    let mut client = client();
+    let first: Vec<u8> = [step(1, "id, (SELECT count(*) FROM generate_series(1, 4000000))"), (2..10).flat_map(|id| step(id, "id")).collect()].concat();
+    client.send(&first);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    client.send(&[step(10, "id"), message(b'S', b"")].concat());
+    let seen = client.until(b'Z', 1);
+    assert_eq!(seen.last().unwrap().tag, b'Z', "{seen:?}");
+    assert_eq!(seen.iter().filter(|message| message.tag == b'D').count(), 10, "{seen:?}");
+}
