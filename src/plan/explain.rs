@@ -74,6 +74,7 @@ fn destination(target: &Target<'_>, vschema: &Vschema) -> String {
         |shards: &[ShardId]| shards.iter().map(|shard| vschema.shard_name(*shard)).collect::<Vec<_>>().join(", ");
     match target {
         Target::Shard(shard) => format!("shard {}", vschema.shard_name(*shard)),
+        Target::Shards { shards, .. } => format!("shards {}", names(shards)),
         Target::Any(None) => "any shard".into(),
         Target::Any(Some(shards)) => format!("any shard of {}", names(shards)),
         Target::Home => format!("the home shard {}", vschema.shard_name(vschema.home())),

@@ -2,10 +2,14 @@
 //! at run time, so one plan serves every key.
 
 pub mod explain;
+pub mod gather;
 pub mod resolve;
 
 pub use explain::explain;
+pub use gather::Gather;
 pub use resolve::Target;
+
+use std::sync::Arc;
 
 use crate::error::PgError;
 use crate::types::{KeyType, KeyspaceId, Oid, Raw, ShardId, VindexId};
@@ -17,12 +21,14 @@ pub struct Plan {
     pub verdict: Verdict,
     /// What the session must do besides sending it.
     pub effects: Effects,
+    /// It holds for these very literals only (`ORDER BY 2`), not for all texts of its normal form.
+    pub literal: bool,
 }
 
 /// The planner's answer.
 #[derive(Debug, Clone)]
 pub enum Verdict {
-    /// One shard can answer.
+    /// One shard can answer, or several together.
     Route(Route),
     /// No shard can, or it is not certain.
     Refuse(Box<PgError>),
@@ -39,6 +45,10 @@ pub struct Route {
     pub keyed: Vec<Requirement>,
     /// Where it goes when nothing above says it.
     pub fallback: Fallback,
+    /// What to do when the values lead to several shards, or no value is given.
+    pub gather: Option<Arc<Gather>>,
+    /// Why there is no `gather`.
+    pub alone: Option<Box<PgError>>,
     /// For people: why, one line per table or construct.
     pub reasons: Vec<String>,
 }

@@ -23,6 +23,13 @@ const MAX_COMBINATIONS: usize = 100_000;
 pub enum Target<'a> {
     /// To this shard.
     Shard(ShardId),
+    /// To each of these shards, at least two, in their order in the keyspace; the route's `gather` says what becomes of the answers.
+    Shards {
+        /// The shards.
+        shards: Vec<ShardId>,
+        /// Of an INSERT of several rows: for each row of VALUES its shard, as an index into `shards`; empty otherwise.
+        rows: Vec<u16>,
+    },
     /// To any of these shards, of all if `None`: the answer is the same on each.
     Any(Option<&'a [ShardId]>),
     /// To the home shard.

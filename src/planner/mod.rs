@@ -110,6 +110,7 @@ pub fn plan(text: &str, context: &Context<'_>) -> Plan {
         return Plan {
             verdict: Verdict::Route(Route { fixed: Some(shard), reasons, ..Route::default() }),
             effects: utility::quick_effects(text, &tokens, &command),
+            literal: false,
         };
     }
     if let Some(name) = tokens.iter().find(|token| token.kind == TokenKind::UnicodeName) {
@@ -124,7 +125,7 @@ pub fn plan(text: &str, context: &Context<'_>) -> Plan {
 }
 
 fn refused(error: PgError) -> Plan {
-    Plan { verdict: Verdict::Refuse(Box::new(error)), effects: crate::plan::Effects::default() }
+    Plan { verdict: Verdict::Refuse(Box::new(error)), effects: crate::plan::Effects::default(), literal: false }
 }
 
 /// Whether a shard has no part of any table that is spread: then whatever is read there is all there is.
@@ -161,8 +162,8 @@ fn plan_query(context: &Context<'_>, text: &str, tokens: &[Token]) -> Plan {
     };
     let effects = planner.effects();
     match walked.and_then(|()| planner.route()) {
-        Ok(route) => Plan { verdict: Verdict::Route(route), effects },
-        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects },
+        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal: false },
+        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal: false },
     }
 }
 
@@ -394,6 +395,8 @@ impl<'c> Planner<'c> {
             fixed,
             keyed,
             fallback,
+            gather: None,
+            alone: None,
             reasons: std::mem::take(&mut self.reasons),
         })
     }

@@ -72,6 +72,7 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
     let simple = |fallback: Fallback, why: &str, effects: Effects| Plan {
         verdict: Verdict::Route(Route { fallback, reasons: vec![why.to_string()], ..Route::default() }),
         effects,
+        literal: false,
     };
     let result = match command {
         Command::Query => return plan_query(context, text, tokens),
@@ -142,8 +143,8 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
 
 fn finish(result: Result<Route, PgError>, effects: Effects) -> Plan {
     match result {
-        Ok(route) => Plan { verdict: Verdict::Route(route), effects },
-        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects },
+        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal: false },
+        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal: false },
     }
 }
 

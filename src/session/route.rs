@@ -21,6 +21,8 @@ thread_local! {
 pub(super) enum Destination {
     /// This shard.
     Shard(ShardId),
+    /// Each of these shards; of an INSERT, the index of each row's shard.
+    Shards { shards: Vec<ShardId>, rows: Vec<u16> },
     /// Any of these; of all, if none are named.
     Any(Option<Vec<ShardId>>),
     /// The home shard.
@@ -35,6 +37,7 @@ impl From<Target<'_>> for Destination {
     fn from(target: Target<'_>) -> Self {
         match target {
             Target::Shard(shard) => Destination::Shard(shard),
+            Target::Shards { shards, rows } => Destination::Shards { shards, rows },
             Target::Any(shards) => Destination::Any(shards.map(<[ShardId]>::to_vec)),
             Target::Home => Destination::Home,
             Target::Attached => Destination::Attached,
@@ -153,6 +156,9 @@ impl Session {
     pub(super) async fn locate(&mut self, destination: Destination) -> Result<ShardId, Trouble> {
         Ok(match destination {
             Destination::Shard(shard) => shard,
+            Destination::Shards { .. } => {
+                return Err(PgError::unsupported("statement needs rows of several shards").into());
+            }
             Destination::Any(shards) => self.any_shard(shards.as_deref()),
             Destination::Home => self.state.vschema.home(),
             Destination::Attached => self.here().unwrap_or_else(|| self.state.vschema.home()),

@@ -117,7 +117,11 @@ fn what_arrives_while_a_shard_is_left_is_acted_on() {
         parts.map(|(tag, body)| message(tag, &body)).concat()
     };
     let mut client = client();
-    let first: Vec<u8> = [step(1, "id, (SELECT count(*) FROM generate_series(1, 4000000))"), (2..10).flat_map(|id| step(id, "id")).collect()].concat();
+    let first: Vec<u8> = [
+        step(1, "id, (SELECT count(*) FROM generate_series(1, 4000000))"),
+        (2..10).flat_map(|id| step(id, "id")).collect(),
+    ]
+    .concat();
     client.send(&first);
     std::thread::sleep(std::time::Duration::from_millis(100));
     client.send(&[step(10, "id"), message(b'S', b"")].concat());
