@@ -53,6 +53,7 @@ mod facts;
 mod from;
 mod functions;
 mod gather;
+mod local;
 mod refuse;
 mod scope;
 mod source;
@@ -66,7 +67,7 @@ mod write;
 
 use std::collections::HashMap;
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{Query, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -137,7 +138,8 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 }
 
 /// Plans the query that these tokens of the text are.
-fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Plan {
+/// `scatter`: it is the whole statement, so that several shards may be sent it.
+fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
     let statement = match parse::parse(text, tokens) {
@@ -156,15 +158,16 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Pla
         }
     };
     let mut planner = Planner::new(context, text, tokens);
+    let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(drop),
+        Statement::Query(query) => planner.query(query).map(|outputs| read = Some((&**query, outputs.part))),
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
         _ => Err(refuse::construct("this statement")),
     };
     let effects = planner.effects();
-    let routed = walked.and_then(|()| planner.route());
+    let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
     let literal = planner.literal;
     match routed {
         Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
@@ -236,6 +239,13 @@ struct Use {
     insert: bool,
 }
 
+impl Use {
+    /// Its table, and what the statement calls it.
+    fn shown(&self) -> String {
+        if self.name == self.table.name { self.name.clone() } else { format!("{} {}", self.table.name, self.name) }
+    }
+}
+
 /// The state of one statement's walk.
 struct Planner<'c> {
     context: Context<'c>,
@@ -275,6 +285,8 @@ struct Planner<'c> {
     pin: Option<Pin>,
     /// How often a recursive CTE's own name has been met.
     recursions: usize,
+    /// The queries in WITH that are being read, the innermost last.
+    reading: Vec<String>,
     /// The first construct that only one shard can be sent.
     spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
@@ -329,6 +341,7 @@ impl<'c> Planner<'c> {
             timed: false,
             pin: None,
             recursions: 0,
+            reading: Vec::new(),
             spoiled: None,
             selected_insert: false,
             parameter_uses,
@@ -364,11 +377,36 @@ impl<'c> Planner<'c> {
         }
     }
 
-    /// The route that the walk has found, or why there is none.
-    fn route(&mut self) -> Result<Route, PgError> {
+    /// What restricts each use of a sharded table, or why nothing does; none for a reference table.
+    fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
+        self.uses.iter().map(|used| (!used.reference).then(|| self.requirement(used))).collect()
+    }
+
+    /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
+    fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
+        let found = self.requirements();
+        let (mut gather, mut alone, mut sure) = (None, None, None);
+        match read.and_then(|(query, part)| self.spread_read(query, part, &found)) {
+            Some(Ok((how, keys))) => (gather, sure) = (Some(how), Some(keys)),
+            Some(Err(error)) => alone = Some(Box::new(error)),
+            None => {}
+        }
         let mut keyed: Vec<Requirement> = Vec::new();
-        for used in self.uses.iter().filter(|used| !used.reference) {
-            let requirement = self.requirement(used)?;
+        for (used, requirement) in self.uses.iter().zip(found) {
+            let requirement = match requirement {
+                None => continue,
+                Some(Ok(requirement)) => requirement,
+                Some(Err(_)) if gather.is_some() => {
+                    self.reasons.push(format!("table {}: all shards", used.shown()));
+                    continue;
+                }
+                Some(Err(error)) => {
+                    return Err(match alone {
+                        Some(alone) => refuse::or_one_key(*alone, &error, self.near.as_deref()),
+                        None => error,
+                    });
+                }
+            };
             self.reasons.push(reason(self.context.vschema, used, &requirement));
             let same = |known: &Requirement| {
                 known.vindex == requirement.vindex
@@ -386,8 +424,11 @@ impl<'c> Planner<'c> {
                 keyed.push(requirement);
             }
         }
+        if let Some(sure) = sure {
+            keyed = sure;
+        }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
-        let spread = !keyed.is_empty() || !self.keyspaces.is_empty();
+        let spread = gather.is_some() || !keyed.is_empty() || !self.keyspaces.is_empty();
         if let Some(name) = &self.reader {
             // On a shard that has no part of a spread table, all it can read is all there is.
             if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {
@@ -424,8 +465,8 @@ impl<'c> Planner<'c> {
             fixed,
             keyed,
             fallback,
-            gather: None,
-            alone: None,
+            gather,
+            alone,
             reasons: std::mem::take(&mut self.reasons),
         })
     }
@@ -480,7 +521,6 @@ fn weight_of(values: &KeySet) -> Option<usize> {
 
 fn reason(vschema: &Vschema, used: &Use, requirement: &Requirement) -> String {
     let columns: Vec<String> = requirement.columns.iter().map(crate::plan::explain::key_column).collect();
-    let name =
-        if used.name == used.table.name { used.name.clone() } else { format!("{} {}", used.table.name, used.name) };
+    let name = used.shown();
     format!("table {name}: {} by {}", columns.join(" and "), vschema.vindex(requirement.vindex).name)
 }
