@@ -327,7 +327,8 @@ impl Planner<'_> {
                     self.facts.flow(node, own);
                 }
             }
-            instance.columns.push(Column { name, key_type: output.key_type });
+            let ordered = scope::is_ordered(output.key_type, false);
+            instance.columns.push(Column { name, key_type: output.key_type, ordered });
         }
         self.instances.push(instance);
         at

@@ -419,8 +419,11 @@ impl<'c> Planner<'c> {
                 .with_detail("Its type, scale or collation makes values equal that are written differently.")
                 .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
             };
-            let values = self.facts.node_of(used.instance, called).and_then(|node| self.facts.solve(node));
-            let Some(mut values) = values.cloned() else {
+            let ordered =
+                used.columns.len() == 1 && self.context.vschema.vindex(vindex).vindex.cover(None, None).is_some();
+            let node = self.facts.node_of(used.instance, called);
+            let Some(mut values) = node.and_then(|node| self.facts.solve(node, used.columns.len() == 1, ordered))
+            else {
                 let vschema = self.context.vschema;
                 return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
             };
@@ -445,7 +448,7 @@ impl<'c> Planner<'c> {
 fn weight_of(values: &KeySet) -> Option<usize> {
     match values {
         KeySet::Values(values) => Some(values.len()),
-        KeySet::Array(_) => None,
+        KeySet::Array(_) | KeySet::Range { .. } | KeySet::Any(_) | KeySet::All(_) => None,
     }
 }
 
