@@ -56,6 +56,7 @@ mod gather;
 mod refuse;
 mod scope;
 mod source;
+mod spread;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ mod walk;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlparser::ast::Statement;
 
@@ -155,7 +157,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Pla
     };
     let mut planner = Planner::new(context, text, tokens);
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(drop),
+        Statement::Query(query) => planner.query(query).map(|_| planner.spread = None),
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
@@ -237,6 +239,13 @@ struct Use {
     insert: bool,
 }
 
+impl Use {
+    /// Its table, and what the statement calls it.
+    fn shown(&self) -> String {
+        if self.name == self.table.name { self.name.clone() } else { format!("{} {}", self.table.name, self.name) }
+    }
+}
+
 /// The state of one statement's walk.
 struct Planner<'c> {
     context: Context<'c>,
@@ -273,6 +282,10 @@ struct Planner<'c> {
     floating: bool,
     timed: bool,
     pin: Option<Pin>,
+    /// A column's default that tells the time.
+    moment: Option<String>,
+    /// How the write may go to several shards, if it is one.
+    spread: Option<spread::Spread>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
     /// How often each parameter stands in the text.
@@ -285,7 +298,8 @@ impl<'c> Planner<'c> {
     fn new(context: &Context<'c>, text: &'c str, query: &[Token]) -> Planner<'c> {
         // All literals of the text count, also those before an inner query.
         let tokens = sql::lex(text, &context.limits).unwrap_or_default();
-        let first = query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
+        let first =
+            query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
         let mut parameter_uses = HashMap::new();
         for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
             let number = token.text(text).strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
@@ -323,6 +337,8 @@ impl<'c> Planner<'c> {
             floating: true,
             timed: false,
             pin: None,
+            moment: None,
+            spread: None,
             selected_insert: false,
             parameter_uses,
             parameter_types: HashMap::new(),
@@ -353,8 +369,22 @@ impl<'c> Planner<'c> {
     /// The route that the walk has found, or why there is none.
     fn route(&mut self) -> Result<Route, PgError> {
         let mut keyed: Vec<Requirement> = Vec::new();
+        let (gather, alone) = match self.spread.take().map(|spread| self.spread_write(&spread)) {
+            Some(Ok(gather)) => (Some(Arc::new(gather)), None),
+            Some(Err(error)) => (None, Some(Box::new(error))),
+            None => (None, None),
+        };
+        let mut everywhere = false;
         for used in self.uses.iter().filter(|used| !used.reference) {
-            let requirement = self.requirement(used)?;
+            let requirement = match self.requirement(used) {
+                Ok(requirement) => requirement,
+                Err(_) if gather.is_some() => {
+                    self.reasons.push(format!("table {}: all shards", used.shown()));
+                    everywhere = true;
+                    continue;
+                }
+                Err(error) => return Err(alone.map_or(error, |alone| *alone)),
+            };
             self.reasons.push(reason(self.context.vschema, used, &requirement));
             let same = |known: &Requirement| {
                 known.vindex == requirement.vindex
@@ -372,8 +402,11 @@ impl<'c> Planner<'c> {
                 keyed.push(requirement);
             }
         }
+        if everywhere {
+            keyed.clear();
+        }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
-        let spread = !keyed.is_empty() || !self.keyspaces.is_empty();
+        let spread = everywhere || !keyed.is_empty() || !self.keyspaces.is_empty();
         if let Some(name) = &self.reader {
             // On a shard that has no part of a spread table, all it can read is all there is.
             if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {
@@ -410,8 +443,8 @@ impl<'c> Planner<'c> {
             fixed,
             keyed,
             fallback,
-            gather: None,
-            alone: None,
+            gather,
+            alone,
             reasons: std::mem::take(&mut self.reasons),
         })
     }
@@ -469,7 +502,6 @@ fn weight_of(values: &KeySet) -> Option<usize> {
 
 fn reason(vschema: &Vschema, used: &Use, requirement: &Requirement) -> String {
     let columns: Vec<String> = requirement.columns.iter().map(crate::plan::explain::key_column).collect();
-    let name =
-        if used.name == used.table.name { used.name.clone() } else { format!("{} {}", used.table.name, used.name) };
+    let name = used.shown();
     format!("table {name}: {} by {}", columns.join(" and "), vschema.vindex(requirement.vindex).name)
 }
