@@ -84,7 +84,7 @@ impl Planner<'_> {
                 if let Some(column) = self.column_of(left)
                     && let Expr::Subquery(subquery) = unwrap(right)
                 {
-                    let outputs = self.query(subquery)?;
+                    let outputs = self.inner_query(subquery, None)?;
                     self.carry_outputs(&column, outputs, reach);
                     return Ok(true);
                 }
@@ -101,6 +101,12 @@ impl Planner<'_> {
                 Ok(false)
             }
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                if let Expr::Subquery(subquery) = &**right {
+                    let tested = vec![self.tested_node(left)];
+                    self.expr(left)?;
+                    self.inner_query(subquery, Some(tested))?;
+                    return Ok(true);
+                }
                 if let Some(column) = self.column_of(left)
                     && let Some(set) = self.array_source(right)
                 {
@@ -109,8 +115,15 @@ impl Planner<'_> {
                 Ok(false)
             }
             Expr::InSubquery { expr, subquery, negated: false } => {
+                if let Expr::Tuple(columns) = unwrap(expr) {
+                    let tested = columns.iter().map(|column| self.tested_node(column)).collect();
+                    self.exprs(columns)?;
+                    self.inner_query(subquery, Some(tested))?;
+                    return Ok(true);
+                }
                 let Some(column) = self.column_of(expr) else { return Ok(false) };
-                let outputs = self.query(subquery)?;
+                let tested = vec![self.tested_node(expr)];
+                let outputs = self.inner_query(subquery, Some(tested))?;
                 self.carry_outputs(&column, outputs, reach);
                 Ok(true)
             }
@@ -293,6 +306,7 @@ impl Planner<'_> {
         }
         let one = self.facts.node(left.instance, &left.column);
         let other = self.facts.node(right.instance, &right.column);
+        self.tree.equal((one, other));
         let into = |column: &Found| {
             column.level == 0
                 && match reach {

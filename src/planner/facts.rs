@@ -21,6 +21,8 @@ pub struct Facts {
     values: Vec<Vec<KeySet>>,
     /// For each node, where values come from.
     sources: Vec<Vec<Node>>,
+    /// For each node, the use it is a column of.
+    instances: Vec<usize>,
 }
 
 impl Facts {
@@ -33,6 +35,7 @@ impl Facts {
         self.ids.insert((instance, column.to_string()), node);
         self.values.push(Vec::new());
         self.sources.push(Vec::new());
+        self.instances.push(instance);
         node
     }
 
@@ -55,6 +58,25 @@ impl Facts {
         {
             sources.push(from);
         }
+    }
+
+    /// Whether every row of `to`'s use that can matter has the value there that `from` has. Only uses of `within` lie on the way: for one row
+    /// of a block around them `from` is one value, while a column of that block may have another in the next row.
+    pub fn reaches(&self, from: Node, to: Node, within: &std::ops::Range<usize>) -> bool {
+        let mut seen = vec![false; self.values.len()];
+        let mut open = vec![to];
+        while let Some(node) = open.pop() {
+            if node == from {
+                return true;
+            }
+            let here = self.instances.get(node.0).is_some_and(|instance| within.contains(instance));
+            match seen.get_mut(node.0) {
+                Some(seen) if here && !*seen => *seen = true,
+                _ => continue,
+            }
+            open.extend(self.sources.get(node.0).into_iter().flatten());
+        }
+        false
     }
 
     /// What restricts a node: the sets of values that reach it. One value alone says all. Of `single` columns several sets may hold

@@ -60,6 +60,7 @@ mod spread;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod utility;
 mod walk;
 mod write;
@@ -78,6 +79,7 @@ use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
 use crate::vschema::{Table, TablePlacement, Vschema};
 use facts::{Facts, Node};
 use scope::{Instance, Scope};
+use tree::Tree;
 
 /// All that a plan depends on besides the text.
 #[derive(Debug, Clone, Copy)]
@@ -190,18 +192,13 @@ struct Outputs {
     columns: Vec<Output>,
     /// These are all columns, in their order.
     complete: bool,
+    /// What puts them out, in the [`tree`].
+    part: Option<usize>,
 }
 
 impl Outputs {
     fn unknown() -> Outputs {
-        Outputs { columns: Vec::new(), complete: false }
-    }
-
-    fn without_facts(mut self) -> Outputs {
-        for column in &mut self.columns {
-            *column = Output { name: column.name.take(), ..Output::default() };
-        }
-        self
+        Outputs { columns: Vec::new(), complete: false, part: None }
     }
 
     fn rename(&mut self, names: &[String]) {
@@ -210,7 +207,7 @@ impl Outputs {
         }
         if !self.complete {
             // The n-th name may be about a column that is not known.
-            *self = Outputs::unknown();
+            *self = Outputs { part: self.part, ..Outputs::unknown() };
             return;
         }
         for (column, name) in self.columns.iter_mut().zip(names) {
@@ -224,6 +221,8 @@ impl Outputs {
 struct Cte {
     name: String,
     outputs: Outputs,
+    /// It stands for itself inside its own query.
+    recursive: bool,
 }
 
 /// One use of a table that is spread.
@@ -263,6 +262,7 @@ struct Planner<'c> {
     scopes: Vec<Scope>,
     ctes: Vec<Cte>,
     facts: Facts,
+    tree: Tree,
     uses: Vec<Use>,
     /// Equalities of USING and NATURAL that wait for their join's turn.
     using: Vec<(usize, usize, String)>,
@@ -286,6 +286,10 @@ struct Planner<'c> {
     moment: Option<String>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
+    /// How often a recursive CTE's own name has been met.
+    recursions: usize,
+    /// The first construct that only one shard can be sent.
+    spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
     /// How often each parameter stands in the text.
@@ -323,6 +327,7 @@ impl<'c> Planner<'c> {
             scopes: Vec::new(),
             ctes: Vec::new(),
             facts: Facts::default(),
+            tree: Tree::default(),
             uses: Vec::new(),
             using: Vec::new(),
             fixed: None,
@@ -339,9 +344,18 @@ impl<'c> Planner<'c> {
             pin: None,
             moment: None,
             spread: None,
+            recursions: 0,
+            spoiled: None,
             selected_insert: false,
             parameter_uses,
             parameter_types: HashMap::new(),
+        }
+    }
+
+    /// A construct whose answer differs from shard to shard, or whose effect must not be repeated on each.
+    fn spoil(&mut self, what: &str) {
+        if self.spoiled.is_none() {
+            self.spoiled = Some(what.to_string());
         }
     }
 

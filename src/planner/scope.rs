@@ -215,7 +215,7 @@ impl Instance {
                 .iter()
                 .map(|column| {
                     let key_type = key_type(column);
-                    Column { name: column.name.clone(), key_type, ordered: is_ordered(key_type, false) }
+                    Column { name: column.name.clone(), key_type, ordered: is_ordered(key_type, column.bytewise) }
                 })
                 .collect()
         });
