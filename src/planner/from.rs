@@ -334,8 +334,9 @@ impl Planner<'_> {
             if let (Some(node), Some(own)) = (output.node, own) {
                 self.facts.flow(node, own);
             }
+            let ordered = scope::is_ordered(output.key_type, false);
             columns.push(own);
-            instance.columns.push(Column { name, key_type: output.key_type });
+            instance.columns.push(Column { name, key_type: output.key_type, ordered });
         }
         self.instances.push(instance);
         self.tree.leaves.insert(at, Leaf { part: outputs.part, columns });

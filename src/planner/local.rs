@@ -298,7 +298,7 @@ impl Planner<'_> {
         query: &Query,
         part: Option<usize>,
         found: &[Option<Result<Requirement, PgError>>],
-    ) -> Option<Result<(Arc<Gather>, Vec<Requirement>), PgError>> {
+    ) -> Option<Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>> {
         let known: Vec<Option<Requirement>> =
             found.iter().map(|one| one.as_ref().and_then(|one| one.as_ref().ok().cloned())).collect();
         let single = |requirement: &Requirement| {
@@ -332,7 +332,7 @@ impl Planner<'_> {
             let gather = self.gather_of(&proof, query)?;
             // Each of them would do; the one that names the fewest values leads to the fewest shards.
             let best = proof.keys.into_iter().min_by_key(|key| key.columns.iter().map(weight).max());
-            Ok((gather, best.into_iter().collect()))
+            Ok((gather, Some(best.into_iter().collect())))
         }))
     }
 

@@ -57,6 +57,7 @@ mod local;
 mod refuse;
 mod scope;
 mod source;
+mod spread;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,7 @@ mod walk;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlparser::ast::{Query, Statement};
 
@@ -160,7 +162,10 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     let mut planner = Planner::new(context, text, tokens);
     let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(|outputs| read = Some((&**query, outputs.part))),
+        Statement::Query(query) => planner.query(query).map(|outputs| {
+            planner.spread = None;
+            read = Some((&**query, outputs.part));
+        }),
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
@@ -283,6 +288,10 @@ struct Planner<'c> {
     floating: bool,
     timed: bool,
     pin: Option<Pin>,
+    /// A column's default that tells the time.
+    moment: Option<String>,
+    /// How the write may go to several shards, if it is one.
+    spread: Option<spread::Spread>,
     /// How often a recursive CTE's own name has been met.
     recursions: usize,
     /// The queries in WITH that are being read, the innermost last.
@@ -301,7 +310,8 @@ impl<'c> Planner<'c> {
     fn new(context: &Context<'c>, text: &'c str, query: &[Token]) -> Planner<'c> {
         // All literals of the text count, also those before an inner query.
         let tokens = sql::lex(text, &context.limits).unwrap_or_default();
-        let first = query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
+        let first =
+            query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
         let mut parameter_uses = HashMap::new();
         for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
             let number = token.text(text).strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
@@ -340,6 +350,8 @@ impl<'c> Planner<'c> {
             floating: true,
             timed: false,
             pin: None,
+            moment: None,
+            spread: None,
             recursions: 0,
             reading: Vec::new(),
             spoiled: None,
@@ -386,8 +398,13 @@ impl<'c> Planner<'c> {
     fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
         let found = self.requirements();
         let (mut gather, mut alone, mut sure) = (None, None, None);
-        match read.and_then(|(query, part)| self.spread_read(query, part, &found)) {
-            Some(Ok((how, keys))) => (gather, sure) = (Some(how), Some(keys)),
+        let spread = match (read, self.spread.take()) {
+            (Some((query, part)), _) => self.spread_read(query, part, &found),
+            (None, Some(write)) => Some(self.spread_write(&write).map(|gather| (Arc::new(gather), None))),
+            (None, None) => None,
+        };
+        match spread {
+            Some(Ok((how, keys))) => (gather, sure) = (Some(how), keys),
             Some(Err(error)) => alone = Some(Box::new(error)),
             None => {}
         }
@@ -398,6 +415,8 @@ impl<'c> Planner<'c> {
                 Some(Ok(requirement)) => requirement,
                 Some(Err(_)) if gather.is_some() => {
                     self.reasons.push(format!("table {}: all shards", used.shown()));
+                    // What nothing restricts may have rows anywhere.
+                    sure = sure.or(Some(Vec::new()));
                     continue;
                 }
                 Some(Err(error)) => {
@@ -489,8 +508,11 @@ impl<'c> Planner<'c> {
                 .with_detail("Its type, scale or collation makes values equal that are written differently.")
                 .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
             };
-            let values = self.facts.node_of(used.instance, called).and_then(|node| self.facts.solve(node));
-            let Some(mut values) = values.cloned() else {
+            let ordered =
+                used.columns.len() == 1 && self.context.vschema.vindex(vindex).vindex.cover(None, None).is_some();
+            let node = self.facts.node_of(used.instance, called);
+            let Some(mut values) = node.and_then(|node| self.facts.solve(node, used.columns.len() == 1, ordered))
+            else {
                 let vschema = self.context.vschema;
                 return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
             };
@@ -515,7 +537,7 @@ impl<'c> Planner<'c> {
 fn weight_of(values: &KeySet) -> Option<usize> {
     match values {
         KeySet::Values(values) => Some(values.len()),
-        KeySet::Array(_) => None,
+        KeySet::Array(_) | KeySet::Range { .. } | KeySet::Any(_) | KeySet::All(_) => None,
     }
 }
 
