@@ -60,6 +60,11 @@ impl Facts {
         }
     }
 
+    /// The use that a node is a column of.
+    pub fn instance(&self, node: Node) -> usize {
+        self.instances.get(node.0).copied().unwrap_or(usize::MAX)
+    }
+
     /// Whether every row of `to`'s use that can matter has the value there that `from` has. Only uses of `within` lie on the way: for one row
     /// of a block around them `from` is one value, while a column of that block may have another in the next row.
     pub fn reaches(&self, from: Node, to: Node, within: &std::ops::Range<usize>) -> bool {

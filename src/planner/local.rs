@@ -94,6 +94,8 @@ use std::sync::Arc;
 use sqlparser::ast::Query;
 
 use super::facts::Node;
+use super::gather::Covered;
+use super::scope::Scope;
 use super::tree::{Block, Distinct, Inside, Item, Kind, Operation, Pair, Part, Set, Window};
 use super::{Planner, refuse, tree};
 use crate::error::PgError;
@@ -185,8 +187,8 @@ pub(super) struct Proof {
     /// What restricts the shards; nothing: all of the keyspace's.
     pub keys: Vec<Requirement>,
     pub rest: Rest,
-    /// It was looked at what number stands in GROUP BY.
-    pub literal: bool,
+    /// What the outermost block's FROM list brought into scope.
+    pub scope: Scope,
 }
 
 /// Classes of equal columns.
@@ -241,7 +243,12 @@ struct Judge<'p, 'c> {
 
 impl Planner<'_> {
     /// Whether the shards' answers to the part together are the whole's, and what is left to do with them.
-    pub(super) fn prove(&self, part: Option<usize>, requirements: &[Option<Requirement>]) -> Result<Proof, PgError> {
+    fn prove(
+        &self,
+        part: Option<usize>,
+        requirements: &[Option<Requirement>],
+        literal: &mut bool,
+    ) -> Result<Proof, PgError> {
         let mut keyspaces = self.uses.iter().filter(|used| !used.reference).map(|used| used.table.keyspace);
         let Some(keyspace) = keyspaces.next() else { return Err(refuse::construct("this statement over several shards")) };
         if keyspaces.any(|other| other != keyspace) {
@@ -270,7 +277,9 @@ impl Planner<'_> {
             order_lost: Cell::new(false),
             literal: Cell::new(false),
         };
-        let answer = judge.part(part, &[])?;
+        let answer = judge.part(part, &[]);
+        *literal = judge.literal.get();
+        let answer = answer?;
         if answer.extent != Extent::Spread {
             return Err(judge.not_tied(None));
         }
@@ -280,21 +289,88 @@ impl Planner<'_> {
         if self.writes && answer.rest.limit {
             return Err(refuse::locked_limit());
         }
-        Ok(Proof { keyspace, keys: answer.keys, rest: answer.rest, literal: judge.literal.get() })
+        Ok(Proof { keyspace, keys: answer.keys, rest: answer.rest, scope: self.scope_of(part) })
     }
 
-    /// How the shards' answers become one.
-    pub(super) fn gather_of(&mut self, proof: &Proof, query: Option<&Query>) -> Result<Arc<Gather>, PgError> {
-        match query {
-            Some(query) if proof.rest.any() => self.merge(query, proof).map(Arc::new),
-            _ => Ok(Arc::new(Gather {
+    /// How several shards answer a query, and what restricts them; none if it can only be one shard, or none is needed.
+    pub(super) fn spread_read(
+        &mut self,
+        query: &Query,
+        part: Option<usize>,
+        found: &[Option<Result<Requirement, PgError>>],
+    ) -> Option<Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>> {
+        let known: Vec<Option<Requirement>> =
+            found.iter().map(|one| one.as_ref().and_then(|one| one.as_ref().ok().cloned())).collect();
+        let single = |requirement: &Requirement| {
+            requirement.columns.iter().all(|column| matches!(&column.values, KeySet::Values(values) if values.len() == 1))
+        };
+        let mut sharded = found.iter().zip(&known).filter(|(found, _)| found.is_some()).map(|(_, known)| known.as_ref());
+        let first = sharded.next()?;
+        let same = |one: &Requirement, other: &Requirement| {
+            one.vindex == other.vindex
+                && one.keyspace == other.keyspace
+                && one.columns.len() == other.columns.len()
+                && one.columns.iter().zip(&other.columns).all(|(one, other)| one.values == other.values)
+        };
+        // One value for all: it is one shard, whatever the statement does there.
+        if let Some(first) = first
+            && single(first)
+            && sharded.all(|other| other.is_some_and(|other| same(first, other)))
+        {
+            return None;
+        }
+        // Every key is a column of its own, named or not.
+        for used in &self.uses {
+            for (_, called) in &used.columns {
+                self.facts.node(used.instance, called);
+            }
+        }
+        let mut literal = false;
+        let proof = self.prove(part, &known, &mut literal);
+        self.literal |= literal;
+        Some(proof.and_then(|proof| {
+            let gather = self.gather_of(&proof, query)?;
+            // Each of them would do; the one that names the fewest values leads to the fewest shards.
+            let best = proof.keys.into_iter().min_by_key(|key| key.columns.iter().map(weight).max());
+            Ok((gather, Some(best.into_iter().collect())))
+        }))
+    }
+
+    fn gather_of(&mut self, proof: &Proof, query: &Query) -> Result<Arc<Gather>, PgError> {
+        if proof.rest == Rest::default() {
+            return Ok(Arc::new(Gather {
                 keyspace: proof.keyspace,
                 text: None,
                 hidden: Hidden::Last(0),
                 merge: Merge::Concat,
                 window: Default::default(),
-            })),
+            }));
         }
+        let covered = Covered { groups: !proof.rest.groups, distinct: !proof.rest.distinct, windows: true };
+        self.gather(query, &proof.scope, proof.keyspace, covered).map(Arc::new)
+    }
+
+    /// The node of a column in which equal values are equal keys.
+    fn key_node(&self, at: usize, called: &str) -> Option<Node> {
+        let column = self.instances.get(at)?.columns.iter().find(|column| column.name == called)?;
+        column.key_type.and_then(|_| self.facts.node_of(at, called))
+    }
+
+    /// What the FROM list of the outermost block brought into scope.
+    fn scope_of(&self, part: Option<usize>) -> Scope {
+        match part.and_then(|part| self.tree.parts.get(part)) {
+            Some(Part::Query(query)) => self.scope_of(query.body),
+            Some(Part::Block(block)) => block.scope.clone(),
+            _ => Scope::default(),
+        }
+    }
+}
+
+/// How many values a column is restricted to, as far as the text tells.
+fn weight(column: &KeyColumn) -> usize {
+    match &column.values {
+        KeySet::Values(values) => values.len(),
+        _ => usize::MAX,
     }
 }
 
@@ -617,7 +693,7 @@ impl Judge<'_, '_> {
         if one.places.iter().any(joined) {
             return Ok(());
         }
-        Err(refuse::not_joined(&self.name(one), &self.name(other), &self.equality(one, other)))
+        Err(refuse::not_joined(&self.name(one), &self.name(other), self.equality(one, other).as_deref()))
     }
 
     fn leaf(&self, at: usize, within: &Range<usize>, seen: &mut Vec<Place<Node>>) -> Result<Known, PgError> {
@@ -643,8 +719,7 @@ impl Judge<'_, '_> {
                 };
                 let TablePlacement::Sharded { vindex, .. } = used.table.placement else { return Ok(Known::same()) };
                 // A column that no statement has named has no node, and so no equality either.
-                let columns: Option<Vec<Node>> =
-                    used.columns.iter().map(|(_, called)| planner.facts.node_of(at, called)).collect();
+                let columns: Option<Vec<Node>> = used.columns.iter().map(|(_, called)| planner.key_node(at, called)).collect();
                 let keyspace = used.table.keyspace;
                 let place = columns.map(|columns| Place { keyspace, vindex, columns, sure: true, used: number });
                 let keys = self.requirements.get(number).cloned().flatten();

@@ -53,6 +53,7 @@ mod facts;
 mod from;
 mod functions;
 mod gather;
+mod local;
 mod refuse;
 mod scope;
 mod source;
@@ -68,7 +69,7 @@ mod write;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{Query, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -139,7 +140,8 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 }
 
 /// Plans the query that these tokens of the text are.
-fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Plan {
+/// `scatter`: it is the whole statement, so that several shards may be sent it.
+fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
     let statement = match parse::parse(text, tokens) {
@@ -158,15 +160,19 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Pla
         }
     };
     let mut planner = Planner::new(context, text, tokens);
+    let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(|_| planner.spread = None),
+        Statement::Query(query) => planner.query(query).map(|outputs| {
+            planner.spread = None;
+            read = Some((&**query, outputs.part));
+        }),
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
         _ => Err(refuse::construct("this statement")),
     };
     let effects = planner.effects();
-    let routed = walked.and_then(|()| planner.route());
+    let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
     let literal = planner.literal;
     match routed {
         Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
@@ -288,6 +294,8 @@ struct Planner<'c> {
     spread: Option<spread::Spread>,
     /// How often a recursive CTE's own name has been met.
     recursions: usize,
+    /// The queries in WITH that are being read, the innermost last.
+    reading: Vec<String>,
     /// The first construct that only one shard can be sent.
     spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
@@ -345,6 +353,7 @@ impl<'c> Planner<'c> {
             moment: None,
             spread: None,
             recursions: 0,
+            reading: Vec::new(),
             spoiled: None,
             selected_insert: false,
             parameter_uses,
@@ -380,24 +389,42 @@ impl<'c> Planner<'c> {
         }
     }
 
-    /// The route that the walk has found, or why there is none.
-    fn route(&mut self) -> Result<Route, PgError> {
-        let mut keyed: Vec<Requirement> = Vec::new();
-        let (gather, alone) = match self.spread.take().map(|spread| self.spread_write(&spread)) {
-            Some(Ok(gather)) => (Some(Arc::new(gather)), None),
-            Some(Err(error)) => (None, Some(Box::new(error))),
-            None => (None, None),
+    /// What restricts each use of a sharded table, or why nothing does; none for a reference table.
+    fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
+        self.uses.iter().map(|used| (!used.reference).then(|| self.requirement(used))).collect()
+    }
+
+    /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
+    fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
+        let found = self.requirements();
+        let (mut gather, mut alone, mut sure) = (None, None, None);
+        let spread = match (read, self.spread.take()) {
+            (Some((query, part)), _) => self.spread_read(query, part, &found),
+            (None, Some(write)) => Some(self.spread_write(&write).map(|gather| (Arc::new(gather), None))),
+            (None, None) => None,
         };
-        let mut everywhere = false;
-        for used in self.uses.iter().filter(|used| !used.reference) {
-            let requirement = match self.requirement(used) {
-                Ok(requirement) => requirement,
-                Err(_) if gather.is_some() => {
+        match spread {
+            Some(Ok((how, keys))) => (gather, sure) = (Some(how), keys),
+            Some(Err(error)) => alone = Some(Box::new(error)),
+            None => {}
+        }
+        let mut keyed: Vec<Requirement> = Vec::new();
+        for (used, requirement) in self.uses.iter().zip(found) {
+            let requirement = match requirement {
+                None => continue,
+                Some(Ok(requirement)) => requirement,
+                Some(Err(_)) if gather.is_some() => {
                     self.reasons.push(format!("table {}: all shards", used.shown()));
-                    everywhere = true;
+                    // What nothing restricts may have rows anywhere.
+                    sure = sure.or(Some(Vec::new()));
                     continue;
                 }
-                Err(error) => return Err(alone.map_or(error, |alone| *alone)),
+                Some(Err(error)) => {
+                    return Err(match alone {
+                        Some(alone) => refuse::or_one_key(*alone, &error, self.near.as_deref()),
+                        None => error,
+                    });
+                }
             };
             self.reasons.push(reason(self.context.vschema, used, &requirement));
             let same = |known: &Requirement| {
@@ -416,11 +443,11 @@ impl<'c> Planner<'c> {
                 keyed.push(requirement);
             }
         }
-        if everywhere {
-            keyed.clear();
+        if let Some(sure) = sure {
+            keyed = sure;
         }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
-        let spread = everywhere || !keyed.is_empty() || !self.keyspaces.is_empty();
+        let spread = gather.is_some() || !keyed.is_empty() || !self.keyspaces.is_empty();
         if let Some(name) = &self.reader {
             // On a shard that has no part of a spread table, all it can read is all there is.
             if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {

@@ -18,7 +18,13 @@ impl Planner<'_> {
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *bare)
         {
             let outputs = cte.outputs.clone();
-            self.recursions += usize::from(cte.recursive);
+            if cte.recursive {
+                self.recursions += 1;
+                // Another than the one that is being read comes later in the text: what it reads is not known yet.
+                if self.reading.last() != Some(bare) {
+                    self.spoil("a query in WITH RECURSIVE that another one names before it comes");
+                }
+            }
             let at = self.derived(outputs, alias);
             if alias.is_none()
                 && let Some(instance) = self.instances.get_mut(at)

@@ -124,6 +124,8 @@ pub(super) struct Block {
     /// DISTINCT, GROUP BY or ORDER BY, and a value that is another each time.
     pub erratic: bool,
     pub instances: Range<usize>,
+    /// What its FROM list brought into scope.
+    pub scope: scope::Scope,
 }
 
 /// DISTINCT.
@@ -193,8 +195,9 @@ impl Tree {
     }
 
     /// A block begins; its FROM list is known.
-    pub fn open_block(&mut self, from: Vec<Item>, instance: usize) {
-        self.frames.push(Frame::Block(Box::new(Block { from, instances: instance..instance, ..Block::default() })));
+    pub fn open_block(&mut self, from: Vec<Item>, scope: scope::Scope, instance: usize) {
+        let block = Block { from, scope, instances: instance..instance, ..Block::default() };
+        self.frames.push(Frame::Block(Box::new(block)));
     }
 
     /// A block ends.

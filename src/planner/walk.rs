@@ -113,7 +113,10 @@ impl Planner<'_> {
             let name = scope::fold(&cte.alias.name).into_owned();
             // A CTE's query sees the blocks around the WITH as any sub-query does.
             let recursions = self.recursions;
-            let mut outputs = self.query(&cte.query)?;
+            self.reading.push(name.clone());
+            let outputs = self.query(&cte.query);
+            self.reading.pop();
+            let mut outputs = outputs?;
             if let Some(Part::Query(query)) = outputs.part.and_then(|part| self.tree.parts.get_mut(part)) {
                 query.recursive = self.recursions > recursions;
                 if query.body.and_then(|body| self.tree.parts.get(body)).is_some_and(|body| matches!(body, Part::Write))
@@ -235,7 +238,7 @@ impl Planner<'_> {
         }
         let first = self.instances.len();
         let mut from = self.from(&select.from)?;
-        self.tree.open_block(std::mem::take(&mut from.items), first);
+        self.tree.open_block(std::mem::take(&mut from.items), from.scope.clone(), first);
         self.scopes.push(from.scope.clone());
         let result = self.block(select, from, order_by);
         self.scopes.pop();
