@@ -16,8 +16,8 @@
 //! * **spread**: it is the union of what the shards give.
 //!
 //! A spread part has *places*: columns whose value in a row says on which shard the row comes into being, because they are the shard
-//! key, or equal to it. Two spread parts fit if they have a place of one vindex and keyspace. A place is *sure* if it is never NULL. (No
-//! row of a table has NULL there: Goldseam makes none; but an outer join does.)
+//! key, or equal to it. Two spread parts fit if they have a place of one vindex and keyspace. A place is *sure* if it is never NULL: the
+//! column is NOT NULL, and no outer join has made the row up. (Rows with NULL may be on any shard: ON DELETE SET NULL leaves them there.)
 //!
 //! # Joins
 //!
@@ -82,9 +82,10 @@
 //!
 //! # Which shards
 //!
-//! [`Known::keys`] are requirements of which *each* restricts the whole of the part: those of both sides of an inner join, those of the preserved side of an outer
-//! join, those of neither side of a FULL JOIN but of both together. Of UNION they are taken together. None means all shards, which is never wrong: a
-//! shard with nothing to give gives nothing.
+//! Keys narrow the shards if they restrict all of the statement: of an inner join those of one side will do, the side with fewer values; of
+//! an outer join only those of the side whose rows are kept; of FULL JOIN and UNION those of both parts together. A condition on what a
+//! sub-query in FROM puts out counts as well, if that is a place. Without keys it is all shards, which is never wrong: a shard that has
+//! nothing to give gives nothing.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -147,8 +148,8 @@ struct Known {
     places: Vec<Place<Node>>,
     /// Equalities that all its rows have passed.
     always: Vec<Pair>,
-    /// Each restricts all of it.
-    keys: Vec<Requirement>,
+    /// The shards that these lead to, together, have all its rows that matter. None: all shards.
+    keys: Option<Vec<Requirement>>,
 }
 
 /// What a query puts out; places are positions among its columns.
@@ -156,7 +157,7 @@ struct Known {
 struct Answer {
     extent: Extent,
     places: Vec<Place<usize>>,
-    keys: Vec<Requirement>,
+    keys: Option<Vec<Requirement>>,
     /// What is left for the merge.
     rest: Rest,
 }
@@ -184,8 +185,8 @@ impl Rest {
 #[derive(Debug)]
 pub(super) struct Proof {
     pub keyspace: KeyspaceId,
-    /// What restricts the shards; nothing: all of the keyspace's.
-    pub keys: Vec<Requirement>,
+    /// The shards that these lead to, together, are all that is needed; none: all of the keyspace's.
+    pub keys: Option<Vec<Requirement>>,
     pub rest: Rest,
     /// What the outermost block's FROM list brought into scope.
     pub scope: Scope,
@@ -330,9 +331,14 @@ impl Planner<'_> {
         self.literal |= literal;
         Some(proof.and_then(|proof| {
             let gather = self.gather_of(&proof, query)?;
-            // Each of them would do; the one that names the fewest values leads to the fewest shards.
-            let best = proof.keys.into_iter().min_by_key(|key| key.columns.iter().map(weight).max());
-            Ok((gather, Some(best.into_iter().collect())))
+            let mut keys: Vec<Requirement> = Vec::new();
+            for key in proof.keys.unwrap_or_default() {
+                // Co-located tables with one key need one look-up.
+                if !keys.iter().any(|known| same(known, &key) && known.columns[0].key_type == key.columns[0].key_type) {
+                    keys.push(key);
+                }
+            }
+            Ok((gather, Some(keys)))
         }))
     }
 
@@ -366,12 +372,26 @@ impl Planner<'_> {
     }
 }
 
-/// How many values a column is restricted to, as far as the text tells.
-fn weight(column: &KeyColumn) -> usize {
-    match &column.values {
-        KeySet::Values(values) => values.len(),
-        _ => usize::MAX,
+/// Of two sets of keys the one that names fewer values: most likely it leads to fewer shards.
+fn fewer(one: Option<Vec<Requirement>>, other: Option<Vec<Requirement>>) -> Option<Vec<Requirement>> {
+    let weight = |keys: &Vec<Requirement>| {
+        let values = |column: &KeyColumn| match &column.values {
+            KeySet::Values(values) => values.len(),
+            _ => 1_000,
+        };
+        keys.iter().flat_map(|key| &key.columns).map(values).sum::<usize>()
+    };
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if weight(&other) < weight(&one) { other } else { one }),
+        (one, other) => one.or(other),
     }
+}
+
+/// The keys of two parts of which each puts rows out by itself.
+fn both(one: Option<Vec<Requirement>>, other: Option<Vec<Requirement>>) -> Option<Vec<Requirement>> {
+    let mut keys = one?;
+    keys.extend(other?);
+    Some(keys)
 }
 
 impl Judge<'_, '_> {
@@ -423,6 +443,10 @@ impl Judge<'_, '_> {
             return Err(refuse::recursion());
         }
         match answer.extent {
+            Extent::Same if query.volatile => Err(refuse::inner(
+                "a volatile function",
+                "It would have one value for all rows of a shard, and another on the next shard.",
+            )),
             Extent::Same if query.limited => {
                 Err(refuse::inner("LIMIT over reference tables", "Each shard's copy may have its rows in another order."))
             }
@@ -468,7 +492,7 @@ impl Judge<'_, '_> {
             };
             all = match (all.extent, operation, next.extent) {
                 (Extent::Spread, Operation::UnionAll, Extent::Spread) => {
-                    Answer { places: common(false), keys: together(&all.keys, &next.keys), ..all }
+                    Answer { places: common(false), keys: both(all.keys, next.keys), ..all }
                 }
                 (Extent::Spread, _, Extent::Spread) => {
                     let places = common(true);
@@ -476,7 +500,8 @@ impl Judge<'_, '_> {
                         return Err(refuse::set_operation(name_of(*operation)));
                     }
                     let keys = match operation {
-                        Operation::Union => together(&all.keys, &next.keys),
+                        Operation::Union => both(all.keys, next.keys),
+                        Operation::Intersect => fewer(all.keys, next.keys),
                         _ => all.keys,
                     };
                     Answer { places, keys, ..all }
@@ -652,7 +677,7 @@ impl Judge<'_, '_> {
         known.extent = known.extent.max(other.extent);
         known.places.extend(other.places);
         known.always.extend(other.always);
-        known.keys.extend(other.keys);
+        known.keys = fewer(known.keys, other.keys);
         Ok(known)
     }
 
@@ -679,7 +704,7 @@ impl Judge<'_, '_> {
             extent: one.extent.max(other.extent),
             places: one.places.into_iter().chain(other.places).map(|place| Place { sure: false, ..place }).collect(),
             always: Vec::new(),
-            keys: together(&one.keys, &other.keys),
+            keys: both(one.keys, other.keys),
         })
     }
 
@@ -708,8 +733,10 @@ impl Judge<'_, '_> {
                         place.columns.iter().map(|at| leaf.columns.get(*at).copied().flatten()).collect();
                     columns.map(|columns| place.at(columns, place.sure))
                 };
-                let places = answer.places.iter().filter_map(here).collect();
-                Known { extent: answer.extent, places, always: Vec::new(), keys: answer.keys }
+                let places: Vec<Place<Node>> = answer.places.iter().filter_map(here).collect();
+                let outside = places.iter().find_map(|place| self.restricted(at, place));
+                let keys = fewer(answer.keys, outside.map(|key| vec![key]));
+                Known { extent: answer.extent, places, always: Vec::new(), keys }
             }
             None => {
                 let Some((number, used)) =
@@ -721,13 +748,14 @@ impl Judge<'_, '_> {
                 // A column that no statement has named has no node, and so no equality either.
                 let columns: Option<Vec<Node>> = used.columns.iter().map(|(_, called)| planner.key_node(at, called)).collect();
                 let keyspace = used.table.keyspace;
-                let place = columns.map(|columns| Place { keyspace, vindex, columns, sure: true, used: number });
-                let keys = self.requirements.get(number).cloned().flatten();
+                let sure = used.not_null;
+                let place = columns.map(|columns| Place { keyspace, vindex, columns, sure, used: number });
+                let keys = self.requirements.get(number).cloned().flatten().map(|key| vec![key]);
                 Known {
                     extent: Extent::Spread,
                     places: place.into_iter().collect(),
                     always: Vec::new(),
-                    keys: keys.into_iter().collect(),
+                    keys,
                 }
             }
         };
@@ -741,10 +769,28 @@ impl Judge<'_, '_> {
         };
         if known.extent == Extent::Spread && known.places.iter().any(tied) {
             known.extent = Extent::Complete;
-            known.keys.clear();
+            known.keys = None;
         }
         seen.extend(known.places.iter().cloned());
         Ok(known)
+    }
+
+    /// What the conditions around a sub-query in FROM or a CTE say of its place.
+    fn restricted(&self, at: usize, place: &Place<Node>) -> Option<Requirement> {
+        let planner = self.planner;
+        let used = planner.uses.get(place.used)?;
+        let single = place.columns.len() == 1;
+        let ordered = single && planner.context.vschema.vindex(place.vindex).vindex.cover(None, None).is_some();
+        let columns = place.columns.iter().zip(&used.columns).map(|(node, (name, _))| {
+            let own = &planner.instances.get(at)?.columns;
+            let key_type = own.iter().find(|own| planner.facts.node_of(at, &own.name) == Some(*node))?.key_type?;
+            let mut values = planner.facts.solve(*node, single, ordered)?;
+            planner.judge_types(&mut values, key_type);
+            Some(KeyColumn { name: name.clone(), key_type, values })
+        });
+        let columns = columns.collect::<Option<_>>()?;
+        let (keyspace, vindex) = (place.keyspace, place.vindex);
+        Some(Requirement { table: used.table.name.clone(), keyspace, vindex, columns, insert: false })
     }
 
     /// A part's first table, for messages.
@@ -784,25 +830,6 @@ impl Judge<'_, '_> {
     }
 }
 
-/// What restricts the union of two parts.
-fn together(one: &[Requirement], other: &[Requirement]) -> Vec<Requirement> {
-    let union = |one: &Requirement, other: &Requirement| {
-        let columns = one.columns.iter().zip(&other.columns).map(|(left, right)| {
-            let values = match (&left.values, &right.values) {
-                (one, other) if one == other => one.clone(),
-                (KeySet::Values(one), KeySet::Values(other)) => {
-                    KeySet::Values(one.iter().chain(other).cloned().collect())
-                }
-                _ => return None,
-            };
-            (left.key_type == right.key_type).then(|| KeyColumn { values, ..left.clone() })
-        });
-        let fit = one.vindex == other.vindex && one.keyspace == other.keyspace && one.columns.len() == other.columns.len();
-        Some(Requirement { columns: columns.collect::<Option<_>>()?, ..one.clone() }).filter(|_| fit)
-    };
-    one.iter().find_map(|one| other.iter().find_map(|other| union(one, other))).into_iter().collect()
-}
-
 /// The positions at which a block puts a place out.
 fn put_out(place: &Place<Node>, block: &Block, classes: &Classes) -> Option<Place<usize>> {
     let (outputs, complete) = &block.outputs;
@@ -838,12 +865,12 @@ fn name_of(operation: Operation) -> &'static str {
 
 impl Known {
     fn same() -> Known {
-        Known { extent: Extent::Same, places: Vec::new(), always: Vec::new(), keys: Vec::new() }
+        Known { extent: Extent::Same, places: Vec::new(), always: Vec::new(), keys: None }
     }
 }
 
 impl Answer {
     fn same() -> Answer {
-        Answer { extent: Extent::Same, places: Vec::new(), keys: Vec::new(), rest: Rest::default() }
+        Answer { extent: Extent::Same, places: Vec::new(), keys: None, rest: Rest::default() }
     }
 }

@@ -103,28 +103,28 @@ keyspace = "side"
 shard_local = ["order_total"]
 "#;
 
-/// `name type[*][!][=][@]`: `*` from a sequence, `!` of a collation that calls different bytes equal, `=` with a default, `@` with one that
+/// `name type[*][!][=][@][#]`: `#` is NOT NULL, `*` from a sequence, `!` of a collation that calls different bytes equal, `=` with a default, `@` with one that
 /// tells the time.
 const TABLES: &[(&str, &str, &[&str], &str)] = &[
-    ("public.customers", "id int8, name text, region text", &["id", "region,id"], "s0 s1 s2 s3"),
+    ("public.customers", "id int8#, name text, region text", &["id", "region,id"], "s0 s1 s2 s3"),
     (
         "public.orders",
-        "id int8*, customer_id int8, total numeric, placed timestamptz@",
+        "id int8*, customer_id int8#, total numeric, placed timestamptz@",
         &["customer_id,id"],
         "s0 s1 s2 s3",
     ),
     (
         "public.items",
-        "customer_id int4, order_id int8, product text, qty int4=",
+        "customer_id int4#, order_id int8, product text, qty int4=",
         &["customer_id,order_id,product", "product"],
         "s0 s1 s2 s3",
     ),
     ("public.events", "day date, kind text, at timestamptz=", &[], "s0 s1 s2 s3"),
     ("public.regions", "region text, name text", &["region"], "s0 s1 s2 s3"),
     ("public.accounts", "account int8, balance numeric", &["account"], "s0 s1 s2 s3"),
-    ("public.tags", "tag text, uses int8", &["tag"], "s0 s1 s2 s3"),
+    ("public.tags", "tag text#, uses int8", &["tag"], "s0 s1 s2 s3"),
     ("public.codes", "code bpchar, meaning text", &["code"], "s0 s1 s2 s3"),
-    ("public.pairs", "a int8, b text, c int4", &["a,b"], "s0 s1 s2 s3"),
+    ("public.pairs", "a int8#, b text#, c int4", &["a,b"], "s0 s1 s2 s3"),
     ("public.audited", "customer_id int8, note text", &[], "s0 s1 s2 s3"),
     ("public.fuzzy", "word text!, n int4", &[], "s0 s1 s2 s3"),
     ("sales.orders", "id int8, amount numeric", &["id"], "s0 s1 s2 s3"),
@@ -158,12 +158,12 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         .filter(|column| !column.is_empty())
         .map(|column| {
             let (name, word) = column.split_once(' ').unwrap();
-            let type_name = word.trim_end_matches(['*', '!', '=', '@']);
+            let type_name = word.trim_end_matches(['*', '!', '=', '@', '#']);
             Column {
                 name: name.into(),
                 type_oid: type_oid(type_name),
                 type_name: type_name.into(),
-                not_null: false,
+                not_null: word.ends_with('#'),
                 default: match word.as_bytes().last() {
                     Some(b'*') => ColumnDefault::Sequence,
                     Some(b'=') => ColumnDefault::Expression,
@@ -432,7 +432,7 @@ fn what_is_too_deep_is_refused_and_the_stack_survives() {
     let subqueries = |n: usize| {
         format!("SELECT * FROM {}orders{} WHERE customer_id = 1", "(SELECT * FROM ".repeat(n), ") x".repeat(n))
     };
-    assert_eq!(verdict_code(&subqueries(180)).as_deref(), Some("0A000"));
+    assert_eq!(verdict_code(&subqueries(180)), None);
     assert_eq!(verdict_code(&subqueries(1_800)).as_deref(), Some("54001"));
     let many = format!("SELECT * FROM orders WHERE customer_id IN (1{})", ", 1".repeat(50_000));
     assert_eq!(verdict_code(&many), None);

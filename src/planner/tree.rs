@@ -70,6 +70,8 @@ pub(super) struct Query {
     pub locked: bool,
     /// Sub-queries in LIMIT, in VALUES and in a set operation's ORDER BY.
     pub inside: Vec<Inside>,
+    /// A function in it gives another value with each call.
+    pub volatile: bool,
     /// It is recursive: its own name stands in it.
     pub recursive: bool,
     /// The uses of tables in it.
