@@ -36,7 +36,7 @@ pub struct Survey {
     /// COLLATE, or a type that may have a collation of its own.
     pub collates: bool,
     /// The tree and the tokens do not agree.
-    lost: bool,
+    pub lost: bool,
 }
 
 /// A name and its tokens.
@@ -186,7 +186,7 @@ impl Walk<'_> {
         let users = !system && (names.len() > 1 || self.planner.context.catalog.functions.contains_key(&bare));
         // What an aggregate is given is computed once, whatever it is.
         if self.inside == 0 {
-            self.found.erratic |= is_erratic(&bare) || users && !self.immutable(&bare);
+            self.found.erratic |= if users { !self.immutable(&bare) } else { is_erratic(&bare) };
         }
         if self.depth > 0 {
             if function.over.is_none() && self.planner.is_aggregate(&bare) {
