@@ -331,14 +331,7 @@ impl Planner<'_> {
         self.literal |= literal;
         Some(proof.and_then(|proof| {
             let gather = self.gather_of(&proof, query)?;
-            let mut keys: Vec<Requirement> = Vec::new();
-            for key in proof.keys.unwrap_or_default() {
-                // Co-located tables with one key need one look-up.
-                if !keys.iter().any(|known| same(known, &key) && known.columns[0].key_type == key.columns[0].key_type) {
-                    keys.push(key);
-                }
-            }
-            Ok((gather, Some(keys)))
+            Ok((gather, Some(proof.keys.and_then(one_of).into_iter().collect())))
         }))
     }
 
@@ -385,6 +378,33 @@ fn fewer(one: Option<Vec<Requirement>>, other: Option<Vec<Requirement>>) -> Opti
         (Some(one), Some(other)) => Some(if weight(&other) < weight(&one) { other } else { one }),
         (one, other) => one.or(other),
     }
+}
+
+/// One requirement for all that any of these leads to.
+fn one_of(keys: Vec<Requirement>) -> Option<Requirement> {
+    let mut keys = keys.into_iter();
+    let mut all = keys.next()?;
+    for key in keys {
+        if key.vindex != all.vindex || key.keyspace != all.keyspace || key.columns.len() != all.columns.len() {
+            return None;
+        }
+        let single = all.columns.len() == 1;
+        for (column, other) in all.columns.iter_mut().zip(key.columns) {
+            // Of integers the wider type reads what the other reads, and as the same key.
+            column.key_type = tree::wider(column.key_type, other.key_type);
+            match (&mut column.values, other.values) {
+                (known, other) if *known == other => {}
+                (KeySet::Values(known), KeySet::Values(other)) => known.extend(other),
+                (KeySet::Any(known), other) if single => known.push(other),
+                (known, other) if single => {
+                    let first = std::mem::replace(known, KeySet::EVERYTHING);
+                    *known = KeySet::Any(vec![first, other]);
+                }
+                _ => return None,
+            }
+        }
+    }
+    Some(all)
 }
 
 /// The keys of two parts of which each puts rows out by itself.

@@ -349,7 +349,7 @@ pub(super) fn united(first: Outputs, arms: &[Outputs]) -> (Outputs, Vec<Option<K
 }
 
 /// Of two comparable types the one that PostgreSQL gives to a column of both.
-fn wider(one: KeyType, other: KeyType) -> KeyType {
+pub(super) fn wider(one: KeyType, other: KeyType) -> KeyType {
     let width = |key| match key {
         KeyType::Int2 => 1,
         KeyType::Int4 => 2,
