@@ -272,7 +272,7 @@ impl Bench {
         }
         let values = CaseValues { text, literals: &normalized.literals, parameters };
         let decode = DecodeContext { utc: true, iso: true };
-        let mut lines = explain(&plan, &values, &self.vschema, &decode);
+        let mut lines = explain(&plan, text, &values, &self.vschema, &decode);
         if let Verdict::Refuse(error) = &plan.verdict {
             lines = vec![format!("{} {}", error.code, error.message)];
             lines.extend(error.detail.iter().chain(&error.hint).map(|line| format!("  {line}")));
