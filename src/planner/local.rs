@@ -94,7 +94,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::Query;
 
-use super::facts::Node;
+use super::facts::{Node, comparable};
 use super::gather::Covered;
 use super::scope::Scope;
 use super::tree::{Block, Distinct, Inside, Item, Kind, Operation, Pair, Part, Set, Window};
@@ -102,7 +102,7 @@ use super::{Planner, refuse, tree};
 use crate::error::PgError;
 use crate::plan::gather::{Gather, Hidden, Merge};
 use crate::plan::{KeyColumn, KeySet, Requirement};
-use crate::types::{KeyspaceId, VindexId};
+use crate::types::{KeyType, KeyspaceId, VindexId};
 use crate::vschema::TablePlacement;
 
 /// A statement's parts are looked at again for each use of a CTE; beyond this many it is refused.
@@ -123,6 +123,8 @@ struct Place<T> {
     vindex: VindexId,
     /// One for each column of the key.
     columns: Vec<T>,
+    /// The key's types: equal values of types that are not comparable may be different keys.
+    types: Vec<KeyType>,
     /// Never NULL.
     sure: bool,
     /// The use of a table that it comes from, for messages.
@@ -134,16 +136,20 @@ impl<T> Place<T> {
         self.keyspace == other.keyspace
             && self.vindex == other.vindex
             && self.columns.len() == other.columns.len()
+            && self.types.iter().zip(&other.types).all(|(one, other)| comparable(*one, *other))
     }
 
     fn at<U>(&self, columns: Vec<U>, sure: bool) -> Place<U> {
-        Place { keyspace: self.keyspace, vindex: self.vindex, columns, sure, used: self.used }
+        let Place { keyspace, vindex, used, .. } = *self;
+        Place { keyspace, vindex, columns, types: self.types.clone(), sure, used }
     }
 }
 
 /// A FROM list's part.
 #[derive(Debug)]
 struct Known {
+    /// The first use in it, for messages.
+    first: Option<usize>,
     extent: Extent,
     places: Vec<Place<Node>>,
     /// Equalities that all its rows have passed.
@@ -351,8 +357,11 @@ impl Planner<'_> {
 
     /// The node of a column in which equal values are equal keys.
     fn key_node(&self, at: usize, called: &str) -> Option<Node> {
-        let column = self.instances.get(at)?.columns.iter().find(|column| column.name == called)?;
-        column.key_type.and_then(|_| self.facts.node_of(at, called))
+        self.key_type_of(at, called).and_then(|_| self.facts.node_of(at, called))
+    }
+
+    fn key_type_of(&self, at: usize, called: &str) -> Option<KeyType> {
+        self.instances.get(at)?.columns.iter().find(|column| column.name == called)?.key_type
     }
 
     /// What the FROM list of the outermost block brought into scope.
@@ -491,13 +500,12 @@ impl Judge<'_, '_> {
     }
 
     fn set(&self, set: &Set, outer: &[Place<Node>]) -> Result<Answer, PgError> {
+        let typed =
+            |place: &Place<usize>| place.columns.iter().all(|at| set.types.get(*at).is_some_and(Option::is_some));
         let mut all = self.nested(set.first, outer)?;
         for (operation, part) in &set.rest {
             let next = self.nested(*part, outer)?;
             let common = |sure: bool| -> Vec<Place<usize>> {
-                let typed = |place: &Place<usize>| {
-                    place.columns.iter().all(|at| set.types.get(*at).is_some_and(Option::is_some))
-                };
                 let both = |place: &&Place<usize>| {
                     let same = |other: &Place<usize>| {
                         other.fits(*place) && other.columns == place.columns && (!sure || other.sure)
@@ -527,14 +535,14 @@ impl Judge<'_, '_> {
                     Answer { places, keys, ..all }
                 }
                 (Extent::Spread, Operation::Intersect | Operation::Except, _) => {
-                    all.places.retain(|place| place.sure);
+                    all.places.retain(|place| place.sure && typed(place));
                     if all.places.is_empty() {
                         return Err(refuse::set_operation(name_of(*operation)));
                     }
                     all
                 }
                 (_, Operation::Intersect, Extent::Spread) => {
-                    let places: Vec<_> = next.places.into_iter().filter(|place| place.sure).collect();
+                    let places: Vec<_> = next.places.into_iter().filter(|place| place.sure && typed(place)).collect();
                     if places.is_empty() {
                         return Err(refuse::set_operation(name_of(*operation)));
                     }
@@ -600,11 +608,9 @@ impl Judge<'_, '_> {
             }
         }
         if block.groups.is_some() || block.aggregates {
-            if block.grouping_sets {
-                return Err(refuse::inner("GROUPING SETS, ROLLUP or CUBE", "Their sums are about rows of all shards."));
-            }
             self.literal.set(self.literal.get() || block.ordinals);
-            answer.rest.groups = !whole(block.groups.as_deref().unwrap_or(&[]));
+            // Of several groupings one may do without the key.
+            answer.rest.groups = block.grouping_sets || !whole(block.groups.as_deref().unwrap_or(&[]));
             if answer.rest.groups {
                 if !block.windows.is_empty() {
                     return Err(refuse::window());
@@ -694,6 +700,9 @@ impl Judge<'_, '_> {
             self.meet(&one, &other, pairs)?;
         }
         let mut known = one;
+        if known.extent != Extent::Spread {
+            known.first = other.first.or(known.first);
+        }
         known.extent = known.extent.max(other.extent);
         known.places.extend(other.places);
         known.always.extend(other.always);
@@ -721,6 +730,7 @@ impl Judge<'_, '_> {
             _ => {}
         }
         Ok(Known {
+            first: one.first.or(other.first),
             extent: one.extent.max(other.extent),
             places: one.places.into_iter().chain(other.places).map(|place| Place { sure: false, ..place }).collect(),
             always: Vec::new(),
@@ -738,7 +748,14 @@ impl Judge<'_, '_> {
         if one.places.iter().any(joined) {
             return Ok(());
         }
-        Err(refuse::not_joined(&self.name(one), &self.name(other), self.equality(one, other).as_deref()))
+        let hint = match self.equality(one, other) {
+            Some(equality) => format!("Join them on their shard keys: {equality}."),
+            None if one.places.is_empty() || other.places.is_empty() => {
+                "Put the shard key out of the sub-query, and join on it.".to_string()
+            }
+            None => "Only tables of one keyspace and one vindex can be joined on their shard keys.".to_string(),
+        };
+        Err(refuse::not_joined(&self.name(one), &self.name(other), hint))
     }
 
     fn leaf(&self, at: usize, within: &Range<usize>, seen: &mut Vec<Place<Node>>) -> Result<Known, PgError> {
@@ -756,7 +773,7 @@ impl Judge<'_, '_> {
                 let places: Vec<Place<Node>> = answer.places.iter().filter_map(here).collect();
                 let outside = places.iter().find_map(|place| self.restricted(at, place));
                 let keys = fewer(answer.keys, outside.map(|key| vec![key]));
-                Known { extent: answer.extent, places, always: Vec::new(), keys }
+                Known { first: Some(at), extent: answer.extent, places, always: Vec::new(), keys }
             }
             None => {
                 let Some((number, used)) =
@@ -769,9 +786,13 @@ impl Judge<'_, '_> {
                 let columns: Option<Vec<Node>> = used.columns.iter().map(|(_, called)| planner.key_node(at, called)).collect();
                 let keyspace = used.table.keyspace;
                 let sure = used.not_null;
-                let place = columns.map(|columns| Place { keyspace, vindex, columns, sure, used: number });
+                let types = used.columns.iter().map(|(_, called)| planner.key_type_of(at, called)).collect();
+                let place = columns.zip(types).map(|(columns, types)| {
+                    Place { keyspace, vindex, columns, types, sure, used: number }
+                });
                 let keys = self.requirements.get(number).cloned().flatten().map(|key| vec![key]);
                 Known {
+                    first: Some(at),
                     extent: Extent::Spread,
                     places: place.into_iter().collect(),
                     always: Vec::new(),
@@ -815,8 +836,8 @@ impl Judge<'_, '_> {
 
     /// A part's first table, for messages.
     fn name(&self, known: &Known) -> String {
-        let used = known.places.first().and_then(|place| self.planner.uses.get(place.used));
-        used.map_or("a sharded table".to_string(), |used| format!("\"{}\"", used.name))
+        let first = known.first.and_then(|at| self.planner.instances.get(at)).filter(|one| !one.name.is_empty());
+        first.map_or("a sub-query".to_string(), |one| format!("\"{}\"", one.name))
     }
 
     /// The equality that is missing.
@@ -885,7 +906,7 @@ fn name_of(operation: Operation) -> &'static str {
 
 impl Known {
     fn same() -> Known {
-        Known { extent: Extent::Same, places: Vec::new(), always: Vec::new(), keys: None }
+        Known { first: None, extent: Extent::Same, places: Vec::new(), always: Vec::new(), keys: None }
     }
 }
 

@@ -207,9 +207,10 @@ fn catalog() -> Catalog {
     ));
     add(relation("public.orders_id_seq", "", &[], "s0 s1 s2 s3", RelationKind::Sequence));
     add(relation("public.settings_id_seq", "", &[], "s4", RelationKind::Sequence));
-    for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false)] {
+    for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false), ("first_of", true)] {
         catalog.functions.insert(name.into(), Function { immutable });
     }
+    catalog.aggregates.insert("first_of".into());
     for name in ["pg_class", "pg_namespace", "pg_attribute", "pg_type", "pg_stat_activity"] {
         catalog.system_relations.insert(name.into());
     }
