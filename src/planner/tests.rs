@@ -296,17 +296,17 @@ impl Bench {
     }
 }
 
-/// What each shard is sent, if it is not the text as it is, and what becomes of the rows.
+/// What EXPLAIN does not show of a merge.
 fn shown(gather: &Gather, text: &str, literal: bool) -> Vec<String> {
-    let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
-    let mut lines = vec![format!("  Merge: {:?}{}", gather.merge, if literal { ", for these literals only" } else { "" })];
-    if gather.window != Default::default() {
-        lines.push(format!("  Window: {:?}", gather.window));
+    let mut lines = Vec::new();
+    if literal {
+        lines.push("  for these literals only".to_string());
     }
     if let Some(sent) = &gather.text {
+        let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
         let sent = render(sent, text, &tokens, None, None);
         lines.push(format!("  Sent: {}", sent.map_or_else(|error| error.message, |sent| sent.sql)));
-        lines.push(format!("  Hidden: {:?}", gather.hidden));
+        lines.push(format!("  Hidden: {:?}, {:?}, {:?}", gather.hidden, gather.merge, gather.window));
     }
     lines
 }
