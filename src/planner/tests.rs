@@ -210,6 +210,9 @@ fn catalog() -> Catalog {
     for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false)] {
         catalog.functions.insert(name.into(), Function { immutable });
     }
+    for name in ["generate_series", "unnest"] {
+        catalog.set_functions.insert(name.into());
+    }
     for name in ["pg_class", "pg_namespace", "pg_attribute", "pg_type", "pg_stat_activity"] {
         catalog.system_relations.insert(name.into());
     }
