@@ -196,6 +196,22 @@ pub(super) struct Proof {
     pub rest: Rest,
     /// What the outermost block's FROM list brought into scope.
     pub scope: Scope,
+    /// Which columns of what is put out say on which shard a row comes into being.
+    places: Vec<Place<usize>>,
+}
+
+impl Proof {
+    /// What restricts the whole: one requirement, or none.
+    pub fn best(self) -> Vec<Requirement> {
+        self.keys.and_then(one_of).into_iter().collect()
+    }
+
+    /// Whether each row comes into being on the shard where a table's keys would lead that stand at these positions.
+    pub fn leads(&self, vindex: VindexId, keys: &[usize]) -> bool {
+        self.places.iter().any(|place| {
+            place.sure && place.keyspace == self.keyspace && place.vindex == vindex && place.columns == keys
+        })
+    }
 }
 
 /// Classes of equal columns.
@@ -293,10 +309,16 @@ impl Planner<'_> {
         if judge.order_lost.get() && !answer.rest.order && !answer.rest.groups {
             return Err(refuse::inner_order());
         }
-        if self.writes && answer.rest.limit {
+        if self.writes && answer.rest.limit && !self.uses.iter().any(|used| used.insert) {
             return Err(refuse::locked_limit());
         }
-        Ok(Proof { keyspace, keys: answer.keys, rest: answer.rest, scope: self.scope_of(part) })
+        Ok(Proof {
+            keyspace,
+            keys: answer.keys,
+            rest: answer.rest,
+            scope: self.scope_of(part),
+            places: answer.places,
+        })
     }
 
     /// How several shards answer a query, and what restricts them; none if it can only be one shard, or none is needed.
@@ -306,6 +328,19 @@ impl Planner<'_> {
         part: Option<usize>,
         found: &[Option<Result<Requirement, PgError>>],
     ) -> Option<Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>> {
+        let proof = self.proof(part, found)?;
+        Some(proof.and_then(|proof| {
+            let gather = self.gather_of(&proof, query)?;
+            Ok((gather, Some(proof.best())))
+        }))
+    }
+
+    /// Whether a part is shard-local; `None` if one value stands for every key, so that there is nothing to ask.
+    pub(super) fn proof(
+        &mut self,
+        part: Option<usize>,
+        found: &[Option<Result<Requirement, PgError>>],
+    ) -> Option<Result<Proof, PgError>> {
         let known: Vec<Option<Requirement>> =
             found.iter().map(|one| one.as_ref().and_then(|one| one.as_ref().ok().cloned())).collect();
         let single = |requirement: &Requirement| {
@@ -335,10 +370,7 @@ impl Planner<'_> {
         let mut literal = false;
         let proof = self.prove(part, &known, &mut literal);
         self.literal |= literal;
-        Some(proof.and_then(|proof| {
-            let gather = self.gather_of(&proof, query)?;
-            Ok((gather, Some(proof.keys.and_then(one_of).into_iter().collect())))
-        }))
+        Some(proof)
     }
 
     fn gather_of(&mut self, proof: &Proof, query: Option<&Query>) -> Result<Arc<Gather>, PgError> {

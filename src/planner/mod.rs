@@ -453,7 +453,8 @@ impl<'c> Planner<'c> {
         }
         if let Some(sure) = sure {
             // Nothing restricts the whole by itself; but where no table has a row that matters there is nothing to give.
-            apart = sure.is_empty() && complete;
+            keyed.retain(|requirement| !requirement.insert);
+            apart = sure.is_empty() && complete && !keyed.is_empty();
             keyed = if apart { keyed } else { sure };
         }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);

@@ -74,6 +74,13 @@ pub fn sequence_default(table: &str, column: &str) -> PgError {
         .with_hint(format!("Give \"{column}\" a value in the INSERT; cluster-wide sequences come later."))
 }
 
+/// An INSERT of a query whose rows may belong to other shards than those where they come into being.
+pub fn carried() -> PgError {
+    PgError::unsupported("INSERT of a query whose rows may belong to other shards")
+        .with_detail("Its rows come from several shards, and they are not known to have the shard key that they come with.")
+        .with_hint("Put out the source's shard key for the target's, or read the rows first and send them with INSERT.")
+}
+
 /// A row whose key changes belongs to another shard.
 pub fn key_update(column: &str) -> PgError {
     PgError::unsupported(format!("shard key \"{column}\" cannot be updated"))
