@@ -30,6 +30,10 @@
 //! | spread with spread, any kind | spread if rows can only match where a place of the one equals a place of the other: then they are on one shard, and a row without a match there has none anywhere |
 //! | the same, or complete, with such | whatever join it is, it stays what it is |
 //!
+//! Of spread with complete only the spread part's places count afterwards: the complete part's say where the row around it is, while rows of
+//! the spread part may be elsewhere, and must not matter there. `FROM a, LATERAL (SELECT b.k FROM b, c WHERE b.k = a.k)` is not tied to `a`
+//! by `b.k`, because `c` is not.
+//!
 //! *Equal* means: by a chain of equalities of columns (of one key type, or of integers) that every row which comes through has to pass:
 //! in ON of this join, in ON of inner joins inside it, in ON of inner joins and in the WHERE above it. `=` is false or NULL for NULL, so a
 //! row made up by an outer join does not pass an equality about it: an equality in WHERE makes of the outer join below it an inner one, and
@@ -421,6 +425,17 @@ fn fewer(one: Option<Vec<Requirement>>, other: Option<Vec<Requirement>>) -> Opti
     }
 }
 
+/// Beside a spread part the places of a complete one count no longer: they say where the row around is, not where the spread part's are.
+fn apart(mut one: Known, mut other: Known) -> (Known, Known) {
+    if one.extent == Extent::Spread && other.extent == Extent::Complete {
+        other.places.clear();
+    }
+    if other.extent == Extent::Spread && one.extent == Extent::Complete {
+        one.places.clear();
+    }
+    (one, other)
+}
+
 /// One requirement for all that any of these leads to.
 fn one_of(keys: Vec<Requirement>) -> Option<Requirement> {
     let mut keys = keys.into_iter();
@@ -731,7 +746,7 @@ impl Judge<'_, '_> {
         if one.extent == Extent::Spread && other.extent == Extent::Spread {
             self.meet(&one, &other, pairs)?;
         }
-        let mut known = one;
+        let (mut known, other) = apart(one, other);
         if known.extent != Extent::Spread {
             known.first = other.first.or(known.first);
         }
@@ -748,7 +763,7 @@ impl Judge<'_, '_> {
             (_, Extent::Spread) => return Err(refuse::preserved(&self.name(&missing))),
             _ => {}
         }
-        let mut known = preserved;
+        let (mut known, missing) = apart(preserved, missing);
         known.extent = known.extent.max(missing.extent);
         known.places.extend(missing.places.into_iter().map(|place| Place { sure: false, ..place }));
         Ok(known)
