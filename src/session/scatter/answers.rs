@@ -44,7 +44,7 @@ pub(super) enum Heard {
     Bound,
     /// A row is next, and stays for whoever wants it.
     Row,
-    /// The statement is done; the command tag without its NUL.
+    /// The statement is done; the message's body.
     Complete(Bytes),
     /// The row limit is reached.
     Suspended,
@@ -154,7 +154,7 @@ impl Answers {
                 }
                 _ => {
                     self.queue.pop_front();
-                    Heard::Complete(body.slice(..body.len().saturating_sub(1)))
+                    Heard::Complete(body)
                 }
             });
         }
@@ -238,7 +238,7 @@ mod tests {
             }
             assert_eq!(heard.len(), 5, "{step}: {heard:?}");
             assert_eq!((&heard[0], &heard[2], &heard[4]), (&Heard::Bound, &Heard::Row, &Heard::Ready(b'I')));
-            assert_eq!(heard[3], Heard::Complete(Bytes::from_static(b"SELECT 1")));
+            assert_eq!(heard[3], Heard::Complete(Bytes::from_static(b"SELECT 1\0")));
             assert!(answers.is_idle() && answers.take_undone().is_empty());
         }
     }
