@@ -3,6 +3,7 @@
 
 pub mod explain;
 pub mod gather;
+pub mod render;
 pub mod resolve;
 
 pub use explain::explain;

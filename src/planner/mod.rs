@@ -52,6 +52,7 @@ mod expr;
 mod facts;
 mod from;
 mod functions;
+mod gather;
 mod refuse;
 mod scope;
 mod source;
@@ -134,7 +135,7 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 }
 
 /// Plans the query that these tokens of the text are.
-fn plan_query(context: &Context<'_>, text: &str, tokens: &[Token]) -> Plan {
+fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
     let statement = match parse::parse(text, tokens) {
@@ -161,9 +162,11 @@ fn plan_query(context: &Context<'_>, text: &str, tokens: &[Token]) -> Plan {
         _ => Err(refuse::construct("this statement")),
     };
     let effects = planner.effects();
-    match walked.and_then(|()| planner.route()) {
-        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal: false },
-        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal: false },
+    let routed = walked.and_then(|()| planner.route());
+    let literal = planner.literal;
+    match routed {
+        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
+        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal },
     }
 }
 
@@ -237,6 +240,13 @@ struct Use {
 /// The state of one statement's walk.
 struct Planner<'c> {
     context: Context<'c>,
+    /// The whole text, and its tokens: places in a plan are numbers of these.
+    text: &'c str,
+    tokens: Vec<Token>,
+    /// The tokens of the query itself, which may be a part of the text.
+    body: std::ops::Range<usize>,
+    /// A literal's value was looked at.
+    literal: bool,
     /// The first byte of each literal, as the normaliser counts them.
     literals: Vec<u32>,
     instances: Vec<Instance>,
@@ -272,9 +282,10 @@ struct Planner<'c> {
 }
 
 impl<'c> Planner<'c> {
-    fn new(context: &Context<'c>, text: &str, _tokens: &[Token]) -> Planner<'c> {
+    fn new(context: &Context<'c>, text: &'c str, query: &[Token]) -> Planner<'c> {
         // All literals of the text count, also those before an inner query.
         let tokens = sql::lex(text, &context.limits).unwrap_or_default();
+        let first = query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
         let mut parameter_uses = HashMap::new();
         for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
             let number = token.text(text).strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
@@ -289,6 +300,10 @@ impl<'c> Planner<'c> {
             .collect();
         Planner {
             context: *context,
+            text,
+            body: first..first + query.len(),
+            tokens,
+            literal: false,
             literals,
             instances: Vec::new(),
             scopes: Vec::new(),
