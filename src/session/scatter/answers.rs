@@ -69,16 +69,11 @@ pub(super) struct Answers {
     queue: VecDeque<Owed>,
     /// Statements whose Parse failed or was skipped.
     undone: Vec<u64>,
-    /// An error came, and no Sync has been sent after it.
-    needs_sync: bool,
 }
 
 impl Answers {
     /// One more answer is owed.
     pub fn expect(&mut self, owed: Owed) {
-        if owed == Owed::Ready {
-            self.needs_sync = false;
-        }
         self.queue.push_back(owed);
     }
 
@@ -87,9 +82,9 @@ impl Answers {
         self.queue.is_empty()
     }
 
-    /// All up to the next Sync is skipped, and none has been sent.
-    pub fn needs_sync(&self) -> bool {
-        self.needs_sync
+    /// A Sync has been sent, and its ReadyForQuery is still to come.
+    pub fn owes_ready(&self) -> bool {
+        self.queue.contains(&Owed::Ready)
     }
 
     /// Statements that the server has not, although it was sent them.
@@ -182,7 +177,6 @@ impl Answers {
             }
             self.queue.pop_front();
         }
-        self.needs_sync = true;
     }
 }
 
@@ -251,10 +245,10 @@ mod tests {
         let mut with_sync = answers(&[Owed::Parse(Some(7)), Owed::Bind, Owed::Execute, Owed::Ready]);
         let heard = all(&mut with_sync, &mut incoming.clone());
         assert!(matches!(heard[..], [Heard::Failed(_), Heard::Ready(b'I')]), "{heard:?}");
-        assert_eq!((with_sync.take_undone(), with_sync.needs_sync()), (vec![7], false));
+        assert_eq!((with_sync.take_undone(), with_sync.is_idle()), (vec![7], true));
         let mut without = answers(&[Owed::Bind, Owed::Execute]);
         assert!(matches!(without.next(&mut incoming, 1 << 20), Ok(Heard::Failed(_))));
-        assert!(without.is_idle() && without.needs_sync());
+        assert!(without.is_idle() && !without.owes_ready());
         without.expect(Owed::Ready);
         assert_eq!(without.next(&mut incoming, 1 << 20).unwrap(), Heard::Ready(b'I'));
     }
