@@ -17,7 +17,7 @@ use super::route::aside;
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::values::BoundValues;
-use super::{Change, Session, Trouble, command};
+use super::{Change, Session, Trouble};
 use crate::error::PgError;
 use crate::plan::Plan;
 use crate::protocol::frame::HEADER;
@@ -72,7 +72,7 @@ impl Session {
         }
         if self.transaction.is_failed() && !is_exit(&sql::classify(&statement.text)) {
             self.forget_name(view.name);
-            return Err(command::in_failed_transaction().into());
+            return Err(self.failed_block().into());
         }
         if statement.is_command || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty()) {
             if let Err(trouble) = self.prove_all().await {
@@ -192,7 +192,7 @@ impl Session {
         if self.transaction.is_failed() {
             let command = sql::classify(&statement.text);
             if !is_exit(&command) || matches!(command, Command::Empty) {
-                return Err(command::in_failed_transaction().into());
+                return Err(self.failed_block().into());
             }
         }
         let supplied = view.parameter_count();
@@ -229,6 +229,7 @@ impl Session {
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
         let shard = self.locate(destination).await?;
+        self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.prove(index);
@@ -346,8 +347,21 @@ impl Session {
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
             }
+            Action::End { commit, chain } => {
+                let answer = self.end_block(commit, chain).await?;
+                let mut bytes = BytesMut::new();
+                answer.write(true, &mut bytes);
+                self.answer(bytes);
+            }
+            Action::Everywhere(everywhere) => {
+                let answer = self.everywhere(everywhere).await?;
+                let mut bytes = BytesMut::new();
+                answer.write(true, &mut bytes);
+                self.answer(bytes);
+            }
             Action::Forward { destination, effects, after, text: changed, then, .. } => {
                 let shard = self.locate(destination).await?;
+                self.admit(shard, &effects)?;
                 self.attach(shard).await?;
                 let Some(index) = self.attached else { return Err(Trouble::Skipped) };
                 self.note_effects(&effects);
@@ -410,6 +424,7 @@ impl Session {
         {
             match trouble {
                 Trouble::Refused(error) => self.refuse(&error, false),
+                Trouble::Failed(message) => self.fail_with(message, false),
                 Trouble::Skipped => {}
                 over => return Err(over),
             }

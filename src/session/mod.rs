@@ -12,13 +12,16 @@
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
+mod ask;
 mod attach;
 mod begin;
 mod command;
+mod commit;
 mod effects;
 mod extended;
 mod io;
 mod local;
+mod participants;
 mod prove;
 mod route;
 mod simple;
@@ -51,6 +54,7 @@ use crate::types::key::DecodeContext;
 use client::Client;
 use effects::After;
 use extended::{Batch, Portal};
+use participants::Part;
 use plan_cache::PlanContext;
 use registry::{Registration, Status};
 use relay::Relay;
@@ -104,6 +108,10 @@ pub struct Session {
     journal: Vec<Change>,
     /// Spreads statements that may go anywhere.
     turn: usize,
+    /// A participant of the block is gone, and the client has not been told.
+    lost: Option<Box<PgError>>,
+    /// The block is the session's own, for one statement over several shards: the client knows of none.
+    implicit: bool,
     /// The backend is being left for another: the end of its transaction is not the client's.
     leaving: bool,
     /// What pins the attached backend may be gone.
@@ -121,6 +129,8 @@ struct Held {
     unnamed: Option<u64>,
     /// This session has written here since it leased it: sequence values that the connection remembers may be its own.
     wrote: bool,
+    /// Its part in the client's transaction block.
+    part: Option<Part>,
 }
 
 /// What one Parse or Close did to the client's names.
@@ -135,6 +145,8 @@ enum Change {
 enum Trouble {
     /// The client is told, and the transaction fails.
     Refused(Box<PgError>),
+    /// The same with a server's own error message, as it came.
+    Failed(bytes::Bytes),
     /// An error was reported already: the statement is dropped.
     Skipped,
     /// The session is over.
@@ -227,6 +239,8 @@ impl Session {
             proving: VecDeque::new(),
             journal: Vec::new(),
             turn: 0,
+            lost: None,
+            implicit: false,
             leaving: false,
             recheck: false,
             own_only: false,
@@ -271,7 +285,7 @@ impl Session {
                     error.severity = crate::error::Severity::Fatal;
                     return Err(Over::Fatal(error));
                 }
-                Err(Trouble::Skipped) => {}
+                Err(Trouble::Skipped | Trouble::Failed(_)) => {}
                 Err(Trouble::Over(over)) => return Err(over),
             }
             self.detach();
@@ -390,17 +404,21 @@ impl Session {
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Refused(error)) if matches!(error.severity, crate::error::Severity::Fatal) => {
+                Err(Over::Fatal(error))
+            }
             Err(Trouble::Refused(mut error)) => {
-                if matches!(error.severity, crate::error::Severity::Fatal) {
-                    return Err(Over::Fatal(error));
-                }
                 // Texts that no server has judged yet come first: their answers do, and so do their errors.
                 match self.prove_all().await {
-                    Ok(()) | Err(Trouble::Skipped) => {}
+                    Ok(()) | Err(Trouble::Skipped | Trouble::Failed(_)) => {}
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
-                self.refuse(&error, matches!(tag, b'Q' | b'F' | b'S'));
+                self.refuse(&error, ends_by_itself(tag));
+                Ok(())
+            }
+            Err(Trouble::Failed(message)) => {
+                self.fail_with(message, ends_by_itself(tag));
                 Ok(())
             }
         }
@@ -413,9 +431,18 @@ impl Session {
         metrics::counter!("goldseam_refusals_total", "sqlstate" => error.code.to_string()).increment(1);
         let mut message = BytesMut::new();
         encode::error_response(&mut message, error);
+        self.fail_with(message.freeze(), alone);
+    }
+
+    /// Gives the client an error message, and makes the transaction fail.
+    fn fail_with(&mut self, message: bytes::Bytes, alone: bool) {
+        // Whatever it says, the client now knows that its transaction has failed.
+        if self.transaction.is_doomed() {
+            self.lost = None;
+        }
         let open = self.attached.filter(|_| !self.transaction.is_idle() || self.batch.open);
         if let Some(index) = open {
-            self.provoke_failure(index, message.freeze());
+            self.provoke_failure(index, message);
             if alone {
                 self.send_sync(index, true);
             } else {
@@ -490,6 +517,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a message is answered with a ReadyForQuery of its own.
+fn ends_by_itself(tag: u8) -> bool {
+    matches!(tag, b'Q' | b'F' | b'S')
 }
 
 /// A message with a body that should have none (`pq_getmsgend`).
