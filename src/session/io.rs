@@ -15,7 +15,7 @@ use crate::types::ShardId;
 /// Bytes for a client that does not read: beyond this its backend is not read either, and the server waits.
 pub(super) const HIGH_WATER: usize = 256 << 10;
 /// Bytes of a client that pipelines: beyond this, or one whole frame, it is not read until they are acted on.
-const CLIENT_AHEAD: usize = 256 << 10;
+pub(super) const CLIENT_AHEAD: usize = 256 << 10;
 
 /// What a round of polling found.
 enum News {

@@ -24,6 +24,7 @@ mod local;
 mod participants;
 mod prove;
 mod route;
+mod scatter;
 mod simple;
 mod sql_prepare;
 
@@ -101,6 +102,8 @@ pub struct Session {
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
+    /// A portal over several shards that has been bound and is not open yet.
+    unopened: Option<Box<str>>,
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
@@ -235,6 +238,7 @@ impl Session {
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
+            unopened: None,
             batch: Batch::default(),
             proving: VecDeque::new(),
             journal: Vec::new(),
@@ -370,6 +374,10 @@ impl Session {
     }
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        if self.unopened.is_some() && !matches!(tag, b'D' | b'E') {
+            let opened = self.open_unopened().await;
+            self.tell(opened, b'B').await?;
+        }
         let outcome = match tag {
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
@@ -401,6 +409,11 @@ impl Session {
                 .into());
             }
         };
+        self.tell(outcome, tag).await
+    }
+
+    /// Tells the client of an error that its message led to.
+    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8) -> Result<(), Over> {
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),

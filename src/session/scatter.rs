@@ -36,7 +36,7 @@ mod wind_up;
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::statements::Statement;
 use super::{Over, Trouble};
@@ -45,6 +45,7 @@ use crate::plan::{Effects, Gather, Plan, Verdict};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
 
+pub use known::Columns;
 pub(super) use portal::Scattered;
 
 /// One execution over several shards.
@@ -73,7 +74,9 @@ impl Job {
             return Err(PgError::unsupported("statement needs rows of several shards"));
         };
         if plan.effects.pin.is_some() || plan.effects.ddl || plan.effects.sets {
-            return Err(PgError::unsupported("a statement over several shards cannot change the session or the catalog"));
+            return Err(PgError::unsupported(
+                "a statement over several shards cannot change the session or the catalog",
+            ));
         }
         let (text, effects) = (text.to_owned(), plan.effects.clone());
         Ok(Job { text, statement: None, gather, effects, shards, rows, bind: BytesMut::new() })
@@ -83,7 +86,7 @@ impl Job {
 /// Why a statement over several shards ends early.
 enum Stop {
     /// A server's error, as the message that the client gets.
-    Server(BytesMut),
+    Server(Bytes),
     /// An error of Goldseam's own.
     Own(Box<PgError>),
     /// The client has been told of an error already.
@@ -108,8 +111,20 @@ impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Refused(error) => Stop::Own(error),
+            Trouble::Failed(message) => Stop::Server(message),
             Trouble::Skipped => Stop::Skipped,
             Trouble::Over(over) => Stop::Over(over),
+        }
+    }
+}
+
+impl From<Stop> for Trouble {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Server(message) => Trouble::Failed(message),
+            Stop::Own(error) => Trouble::Refused(error),
+            Stop::Skipped => Trouble::Skipped,
+            Stop::Over(over) => Trouble::Over(over),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::pool::{Directories, Pools};
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
+use crate::session::scatter::Columns;
 use crate::session::statements::Statements;
 use crate::sql;
 use crate::topology::Topology;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub pools: Arc<Pools>,
     /// Plans by normalised text.
     pub plans: PlanCache,
+    /// How many columns the statements of plans over several shards have.
+    pub columns: Columns,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
@@ -69,6 +72,7 @@ impl Shared {
         let seed = u64::from_ne_bytes(seed);
         Ok(Arc::new(Shared {
             plans: PlanCache::new(state.config.plan_cache),
+            columns: Columns::new(state.config.plan_cache),
             state: ArcSwap::from_pointee(state),
             pools,
             statements: Statements::new(STATEMENTS, seed),

@@ -25,6 +25,9 @@ impl Session {
             && let Some((plan, destination)) = self.decide_known(text)?
             && !plan.effects.sets
         {
+            if let Destination::Shards { shards, rows } = destination {
+                return self.scatter_query(text, &plan, shards, rows).await;
+            }
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
         let pieces = route::aside(text, || sql::split(text, &self.state.sql_limits()))?;
@@ -103,6 +106,9 @@ impl Session {
             self.shared.plans.insert(key, decided.0.clone());
             decided
         };
+        if let Destination::Shards { shards, rows } = destination {
+            return self.scatter_query(statement, &plan, shards, rows).await;
+        }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await
     }

@@ -182,10 +182,8 @@ impl Answers {
 
 fn violation(incoming: &[u8]) -> PgError {
     let tag = incoming.first().copied().unwrap_or(0);
-    PgError::new(SqlState::PROTOCOL_VIOLATION, "the server broke the wire protocol").with_detail(format!(
-        "A message of type {:?} came out of its place or with a wrong length.",
-        tag as char
-    ))
+    PgError::new(SqlState::PROTOCOL_VIOLATION, "the server broke the wire protocol")
+        .with_detail(format!("A message of type {:?} came out of its place or with a wrong length.", tag as char))
 }
 
 #[cfg(test)]
@@ -255,7 +253,8 @@ mod tests {
 
     #[test]
     fn garbage_is_found_before_its_body_comes() {
-        for garbage in [&b"HTTP/1.1 400"[..], b"D\0\0\0\x03", b"Z\0\0\0\x05I", b"1\0\0\0\x04", b"\xff\xff\xff\xff\xff"] {
+        for garbage in [&b"HTTP/1.1 400"[..], b"D\0\0\0\x03", b"Z\0\0\0\x05I", b"1\0\0\0\x04", b"\xff\xff\xff\xff\xff"]
+        {
             let mut answers = answers(&[Owed::Bind, Owed::Execute]);
             let error = answers.next(&mut BytesMut::from(garbage), 1 << 20).unwrap_err();
             assert_eq!(error.code, SqlState::PROTOCOL_VIOLATION, "{garbage:?}");

@@ -191,9 +191,9 @@ impl Session {
         if let Some(known) = self.shared.statements.get(key) {
             return known;
         }
-        self.shared.statements.insert(key, |id, name| {
-            Statement::new(id, name, text.to_owned(), types, None, 0, None, Vec::new())
-        })
+        self.shared
+            .statements
+            .insert(key, |id, name| Statement::new(id, name, text.to_owned(), types, None, 0, None, Vec::new()))
     }
 }
 

@@ -12,10 +12,11 @@ use bytes::{Buf, BytesMut};
 
 use super::answers::Heard;
 use super::ask::Order;
-use super::run::{Describe, Part, Run};
+use super::run::{Describe, Run};
 use super::{Stop, canceled};
 use crate::error::{PgError, Severity};
 use crate::merge::Next;
+use crate::pool::Lease;
 use crate::protocol::frame::HEADER;
 use crate::protocol::{self, ErrorFields, encode};
 use crate::session::io::{CLIENT_AHEAD, HIGH_WATER};
@@ -105,6 +106,11 @@ impl Session {
                 break;
             }
         }
+        self.poll_client(cx)
+    }
+
+    /// Sends to the client, and watches it.
+    pub(super) fn poll_client<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Stop>> {
         if self.client.outgoing.len() >= PORTION
             && let Poll::Ready(Err(_)) = self.client.poll_send(cx)
         {
@@ -143,7 +149,7 @@ impl Session {
     }
 
     /// A client's cancel request goes to the servers by itself; one that does not react to it must not hold the client for ever.
-    fn overdue(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Option<Stop> {
+    pub(super) fn overdue(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Option<Stop> {
         if run.deadline.is_none() {
             if self.handle.cancels() == run.cancels {
                 return None;
@@ -192,21 +198,14 @@ impl Session {
         loop {
             let seen = self.hear(run, index, &mut moved)?;
             let Some(held) = run.parts[index].held.as_mut() else { return Ok(moved) };
-            let lease = &mut held.lease;
-            if lease.wants_send()
-                && let Poll::Ready(Err(error)) = lease.poll_send(cx)
-            {
-                return Err(lease.lost(&error.to_string()).into());
-            }
             match seen {
                 Seen::Rest => return Ok(moved),
-                Seen::Full if lease.incoming.len() >= AHEAD => return Ok(moved),
+                Seen::Full if held.lease.incoming.len() >= AHEAD => return Ok(moved),
                 Seen::Full | Seen::Hungry => {}
             }
-            match lease.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => return Err(lease.lost("The server closed the connection").into()),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Err(lease.lost(&error.to_string()).into()),
+            match poll_more(&mut held.lease, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => return Ok(moved),
             }
         }
@@ -214,76 +213,107 @@ impl Session {
 
     /// Acts on the messages of one shard that are here.
     fn hear(&mut self, run: &mut Run, index: usize, moved: &mut bool) -> Result<Seen, Stop> {
-        let max = self.state.config.limits.max_frame.max(MAX_ROW);
         loop {
             if run.cursor && run.described && !run.discard {
                 *moved |= run.unstash(index)?;
             }
-            let (described, discard, cursor) = (run.described || run.learning.is_some(), run.discard, run.cursor);
-            let part = &mut run.parts[index];
+            let part = &run.parts[index];
             if part.answers.is_idle() {
                 return Ok(Seen::Rest);
             }
             // Its rows mean nothing before all shards have said what theirs are like.
-            if part.described && !described && !discard {
+            if part.described && !run.described && run.learning.is_none() && !run.discard {
                 return Ok(Seen::Full);
             }
-            let Some(held) = part.held.as_mut() else { return Ok(Seen::Rest) };
-            let heard = match part.answers.next(&mut held.lease.incoming, max) {
-                Ok(heard) => heard,
-                Err(error) => {
-                    held.lease.tainted = true;
-                    return Err(on_shard(error, &held.lease.shard_name).into());
-                }
-            };
+            let heard = self.next_heard(run, index)?;
+            let Run { parts, merger, cursor, discard, .. } = run;
+            let part = &mut parts[index];
             match heard {
                 Heard::Nothing => return Ok(Seen::Hungry),
                 Heard::Row => {
+                    let Some(held) = part.held.as_mut() else { return Ok(Seen::Rest) };
                     let incoming = &mut held.lease.incoming;
-                    if discard {
+                    if *discard {
                         take_rows(incoming, None);
-                    } else if cursor {
+                    } else if *cursor {
                         take_rows(incoming, Some(&mut part.stash));
-                    } else if !run.merger.wants(index) || !run.merger.feed(index, incoming)? {
+                    } else if !merger.wants(index) || !merger.feed(index, incoming)? {
                         return Ok(Seen::Full);
                     }
-                    *moved = true;
                 }
-                Heard::Ready(status) => {
-                    held.lease.transaction = status;
-                    held.lease.in_flight = 0;
-                    *moved = true;
+                _ if *discard => {}
+                heard => run.take(index, heard)?,
+            }
+            *moved = true;
+        }
+    }
+
+    /// The next message of a shard that says something of its part. What it says of itself, or to the client, is seen to here.
+    fn next_heard(&mut self, run: &mut Run, index: usize) -> Result<Heard, Stop> {
+        loop {
+            let part = &mut run.parts[index];
+            let Some(held) = part.held.as_mut() else { return Ok(Heard::Nothing) };
+            let lease = &mut held.lease;
+            match part.answers.next(&mut lease.incoming, MAX_ROW) {
+                Err(error) => {
+                    lease.tainted = true;
+                    return Err(on_shard(error, &lease.shard_name).into());
                 }
-                Heard::Said(message) => self.pass_said(part, &message),
-                Heard::Parameter { name, value } => {
-                    held.lease.parameters.set(&name, &value);
+                Ok(Heard::Ready(status)) => {
+                    lease.transaction = status;
+                    lease.in_flight = 0;
+                    return Ok(Heard::Ready(status));
+                }
+                Ok(Heard::Said(message)) => {
+                    let label = (message.first() == Some(&b'N')).then(|| lease.shard_name.clone());
+                    match label {
+                        Some(shard) => {
+                            self.client.outgoing.extend_from_slice(&protocol::with_shard(&message, &shard));
+                        }
+                        None => self.client.outgoing.extend_from_slice(&message),
+                    }
+                }
+                Ok(Heard::Parameter { name, value }) => {
+                    lease.parameters.set(&name, &value);
                     if self.reported.set(&name, &value) {
                         encode::parameter_status(&mut self.client.outgoing, &name, &value);
                         self.decode = settings::decode_context(&self.reported);
                     }
                 }
-                Heard::Failed(message) => {
+                Ok(Heard::Failed(message)) => {
                     let undone = part.answers.take_undone();
-                    undone.into_iter().for_each(|id| drop(held.lease.prepared.remove(id)));
-                    if !discard {
+                    undone.into_iter().for_each(|id| _ = lease.prepared.remove(id));
+                    if !run.discard {
                         return Err(self.failed(run, index, &message));
                     }
                 }
-                _ if discard => {}
-                heard => {
-                    run.take(index, heard)?;
-                    *moved = true;
-                }
+                Ok(heard) => return Ok(heard),
             }
         }
     }
 
-    fn pass_said(&mut self, part: &Part, message: &[u8]) {
-        match (message.first(), &part.held) {
-            (Some(b'N'), Some(held)) => {
-                self.client.outgoing.extend_from_slice(&protocol::with_shard(message, &held.lease.shard_name));
+    /// The next message of one shard, read as it comes.
+    pub(super) fn poll_heard(
+        &mut self,
+        run: &mut Run,
+        index: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Heard, Stop>> {
+        loop {
+            match self.next_heard(run, index)? {
+                Heard::Nothing => {}
+                heard => return Poll::Ready(Ok(heard)),
             }
-            _ => self.client.outgoing.extend_from_slice(message),
+            let Some(held) = run.parts[index].held.as_mut() else {
+                return Poll::Ready(Err(
+                    PgError::new(SqlState::CONNECTION_FAILURE, "a shard's connection is gone").into()
+                ));
+            };
+            match poll_more(&mut held.lease, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 
@@ -306,14 +336,29 @@ impl Session {
             message = protocol::answer::without_field(&message, b'P');
         }
         match &part.held {
-            Some(held) => Stop::Server(protocol::with_shard(&message, &held.lease.shard_name)),
-            None => Stop::Server(message),
+            Some(held) => Stop::Server(protocol::with_shard(&message, &held.lease.shard_name).freeze()),
+            None => Stop::Server(message.freeze()),
         }
     }
 }
 
 /// Rows may be larger than any message of a client's: PostgreSQL's own limit.
-const MAX_ROW: usize = 1 << 30;
+pub(super) const MAX_ROW: usize = 1 << 30;
+
+/// Sends what waits to be sent, and reads once.
+fn poll_more(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<(), PgError>> {
+    if lease.wants_send()
+        && let Poll::Ready(Err(error)) = lease.poll_send(cx)
+    {
+        return Poll::Ready(Err(lease.lost(&error.to_string())));
+    }
+    match lease.poll_fill(cx) {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(lease.lost("The server closed the connection"))),
+        Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(lease.lost(&error.to_string()))),
+        Poll::Pending => Poll::Pending,
+    }
+}
 
 impl Run {
     /// Takes what a shard said of its part.
@@ -365,7 +410,7 @@ impl Run {
 }
 
 /// Takes the whole rows at the start of a buffer.
-fn take_rows(incoming: &mut BytesMut, into: Option<&mut BytesMut>) {
+pub(super) fn take_rows(incoming: &mut BytesMut, into: Option<&mut BytesMut>) {
     let mut end = 0;
     while let Ok(Some(frame)) = protocol::frame(&incoming[end..], MAX_ROW)
         && frame.tag == b'D'
@@ -379,7 +424,7 @@ fn take_rows(incoming: &mut BytesMut, into: Option<&mut BytesMut>) {
 }
 
 /// The same error, with the shard's name.
-pub(super) fn on_shard(error: PgError, shard: &str) -> PgError {
+fn on_shard(error: PgError, shard: &str) -> PgError {
     let detail = error.detail.clone().map(|detail| detail + "\n").unwrap_or_default();
     let severity = Severity::Error;
     PgError { severity, ..error }.with_detail(format!("{detail}Shard \"{shard}\"."))

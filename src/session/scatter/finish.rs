@@ -87,6 +87,10 @@ impl Session {
         stream: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Stop>> {
+        self.handle.register(cx.waker());
+        if let Some(stop) = self.overdue(run, cx) {
+            return Poll::Ready(Err(stop));
+        }
         loop {
             let heard = match self.poll_heard(run, 0, cx) {
                 Poll::Ready(Ok(heard)) => heard,
@@ -122,7 +126,7 @@ impl Session {
                 _ => {}
             }
         }
-        self.poll_client(run, cx)
+        self.poll_client(cx)
     }
 
     /// Kept rows to the client.

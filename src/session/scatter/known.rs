@@ -99,9 +99,10 @@ impl Session {
                 let _ = statement.inferred.set(learned.types.clone().into());
                 types = Some(learned.types.clone());
             }
-            let count = learned.columns.as_deref().map_or(0, |mut body| {
-                if body.len() < 2 { 0 } else { usize::from(body.get_u16()) }
-            });
+            let count = learned
+                .columns
+                .as_deref()
+                .map_or(0, |mut body| if body.len() < 2 { 0 } else { usize::from(body.get_u16()) });
             if wants_columns {
                 self.shared.columns.put(&job.gather, count);
                 visible = Some(count);

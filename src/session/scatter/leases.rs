@@ -4,18 +4,14 @@
 //! holds a connection to a later shard: first all are tried without waiting, and if that fails those taken are given back, and then
 //! they are taken one by one in the order of the shards.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
-
+use super::Job;
 use super::run::Part;
 use crate::backend::Parameters;
 use crate::config::PoolMode;
 use crate::error::PgError;
 use crate::pool::Lease;
-use crate::protocol::encode;
 use crate::session::registry::{CancelTarget, Status};
-use crate::session::{Held, Session, Trouble, settings};
+use crate::session::{Held, Session, Trouble};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
 
@@ -25,16 +21,16 @@ const LOOKS: &[&str] = &["TimeZone", "DateStyle", "IntervalStyle", "client_encod
 impl Session {
     /// A part for each shard, in their order, with a connection that has the client's settings and nothing outstanding. `block` if a
     /// transaction is open that they have to take part in.
-    pub(super) async fn take_parts(&mut self, shards: &[ShardId], block: bool) -> Result<Vec<Part>, Trouble> {
-        if block {
-            for shard in shards {
-                self.enlist(*shard).await?;
-            }
-        } else {
-            self.borrow(shards).await?;
+    pub(super) async fn take_parts(&mut self, job: &Job, block: bool) -> Result<Vec<Part>, Trouble> {
+        for shard in &job.shards {
+            self.admit(*shard, &job.effects)?;
         }
-        let parts: Vec<Part> = shards.iter().filter_map(|shard| self.take_held(*shard)).map(Part::new).collect();
-        if parts.len() != shards.len() {
+        if !block {
+            self.borrow(&job.shards).await?;
+        }
+        self.enlist_all(&job.shards).await?;
+        let parts: Vec<Part> = job.shards.iter().filter_map(|shard| self.take_held(*shard)).map(Part::new).collect();
+        if parts.len() != job.shards.len() {
             parts.into_iter().filter_map(|part| part.held).for_each(|held| self.put_back(held, block));
             return Err(PgError::new(SqlState::INTERNAL_ERROR, "a shard's connection is missing").into());
         }
@@ -42,7 +38,6 @@ impl Session {
             parts.into_iter().filter_map(|part| part.held).for_each(|held| self.put_back(held, block));
             return Err(error.into());
         }
-        self.report(&parts);
         self.aim_at(&parts);
         Ok(parts)
     }
@@ -75,7 +70,7 @@ impl Session {
         }
     }
 
-    /// Connections outside of a transaction, into the session's hands.
+    /// Connections outside of a transaction, into the session's hands, without the client's settings yet.
     async fn borrow(&mut self, shards: &[ShardId]) -> Result<(), Trouble> {
         let mut missing: Vec<ShardId> =
             shards.iter().copied().filter(|shard| !self.held.iter().any(|held| held.lease.shard == *shard)).collect();
@@ -93,46 +88,10 @@ impl Session {
                 }
             }
         }
-        let fresh = leases.into_iter().map(|lease| Held { lease, pins: Vec::new(), unnamed: None, wrote: false });
+        let fresh =
+            leases.into_iter().map(|lease| Held { lease, pins: Vec::new(), unnamed: None, wrote: false, part: None });
         self.held.extend(fresh);
-        self.make_all_ours(shards).await
-    }
-
-    /// The client's settings on all of them, side by side.
-    async fn make_all_ours(&mut self, shards: &[ShardId]) -> Result<(), Trouble> {
-        let wanted = self.settings.server.clone();
-        let chosen = self.held.iter_mut().filter(|held| shards.contains(&held.lease.shard));
-        let mut changes = Vec::new();
-        for held in chosen {
-            if std::sync::Arc::ptr_eq(&held.lease.settings, &wanted) || held.lease.settings == wanted {
-                held.lease.settings = wanted.clone();
-                continue;
-            }
-            held.unnamed = None;
-            let wanted = wanted.clone();
-            changes.push(async move { held.lease.sync_settings(&wanted).await });
-        }
-        let errors: Vec<PgError> = join_all(changes).await.into_iter().filter_map(Result::err).collect();
-        let Some(error) = errors.into_iter().next() else { return Ok(()) };
-        for shard in shards {
-            if let Some(held) = self.take_held(*shard) {
-                self.put_back(held, false);
-            }
-        }
-        Err(error.into())
-    }
-
-    /// What the servers report now, if it is news to the client.
-    fn report(&mut self, parts: &[Part]) {
-        let Some(first) = parts.first().and_then(|part| part.held.as_ref()) else { return };
-        if first.lease.parameters == self.reported {
-            return;
-        }
-        for (name, value) in first.lease.parameters.news_for(&self.reported) {
-            encode::parameter_status(&mut self.client.outgoing, name, value);
-        }
-        self.reported = first.lease.parameters.clone();
-        self.decode = settings::decode_context(&self.reported);
+        Ok(())
     }
 }
 
@@ -159,27 +118,4 @@ fn same_looks(parts: &[Part]) -> Result<(), PgError> {
         }
     }
     Ok(())
-}
-
-/// All of several futures, side by side.
-///
-/// # Cancel safety
-/// As that of the futures.
-async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut running: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    poll_fn(|cx| {
-        let mut waits = false;
-        for (future, output) in &mut running {
-            if output.is_none() {
-                match future.as_mut().poll(cx) {
-                    Poll::Ready(ready) => *output = Some(ready),
-                    Poll::Pending => waits = true,
-                }
-            }
-        }
-        if waits { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    running.into_iter().filter_map(|(_, output)| output).collect()
 }

@@ -5,15 +5,17 @@ use bytes::{BufMut, BytesMut};
 use super::ask::{Order, Texts};
 use super::drive::Goal;
 use super::known::Known;
-use super::run::{Describe, Part, Run};
+use super::portal::streams;
+use super::run::{Describe, Run};
 use super::{Job, Stop};
 use crate::backend::Value;
+use crate::error::PgError;
 use crate::merge::{Limits, Merger, Next, Setup};
 use crate::plan::Plan;
-use crate::plan::gather::Merge;
 use crate::protocol::encode;
 use crate::session::extended::Batch;
 use crate::session::{Session, Trouble};
+use crate::sqlstate::SqlState;
 use crate::types::ShardId;
 
 /// What one portal of a client's is opened with.
@@ -56,7 +58,7 @@ impl Session {
                 encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
                 Ok(())
             }
-            Err(stop) => self.fail_scatter(stop, true),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -80,9 +82,10 @@ impl Session {
         if !job.effects.floating {
             self.transaction.settle();
         }
-        let mut parts = self.take_parts(&job.shards, block).await?;
-        if job.effects.writes {
-            parts.iter_mut().filter_map(|part| part.held.as_mut()).for_each(|held| held.wrote = true);
+        let mut parts = self.take_parts(job, block).await?;
+        for held in parts.iter_mut().filter_map(|part| part.held.as_mut()) {
+            held.wrote |= job.effects.writes;
+            held.part.iter_mut().for_each(|part| part.wrote |= job.effects.writes);
         }
         let mut run = Run::new(parts, Merger::new(job.gather.clone(), setup), block, cancels);
         match self.begin(job, &mut run, &texts, opening).await {
@@ -104,18 +107,14 @@ impl Session {
         run.describe = opening.describe;
         let limit = opening.execute.unwrap_or(0);
         // What goes out only when all rows are here needs no batches.
-        let streams = matches!(job.gather.merge, Merge::Concat | Merge::Ordered(_) | Merge::Distinct(_) | Merge::Rows);
-        run.cursor = opening.execute != Some(0) && streams;
-        if run.cursor {
+        run.cursor = limit > 0 && streams(job);
+        run.executed = opening.execute.is_some();
+        if run.cursor || !run.executed {
             run.portal = format!("goldseam_{}", self.next_portal());
             run.batch = batch(limit);
         }
-        let execute = match opening.execute {
-            None => None,
-            Some(_) if run.cursor => Some(run.batch),
-            Some(_) => Some(0),
-        };
-        let order = Order { execute, sync: run.block || (execute.is_some() && !run.cursor) };
+        let execute = opening.execute.map(|_| if run.cursor { run.batch } else { 0 });
+        let order = Order { execute, sync: run.block || (run.executed && !run.cursor) };
         self.ask_all(job, run, texts, &types, columns, order)?;
         run.types = types;
         if execute.is_none() {
@@ -150,7 +149,7 @@ impl Session {
             let reached = self.drive(run, Goal::Rows(room)).await?;
             if reached.next != Next::Finish {
                 // As in PostgreSQL, a portal that stops at its limit does not know yet that it is at its end.
-                let suspended = reached.rows >= room && run.merger_returns_rows();
+                let suspended = reached.rows >= room;
                 if !suspended {
                     self.wind_up(run).await?;
                 } else if run.cursor {
@@ -175,35 +174,10 @@ impl Session {
         match stopped {
             Err(over) => return over.into(),
             Ok(true) if block => self.transaction.fail(),
-            Ok(false) if block => self.lose_participants(&run.parts),
+            Ok(false) if block => self.doom(lost()),
             Ok(_) => {}
         }
         stop
-    }
-
-    fn lose_participants(&mut self, parts: &[Part]) {
-        let _ = parts;
-        self.transaction.lose();
-    }
-
-    /// Tells the client of the error that ended a statement. `alone` if a ReadyForQuery follows by itself.
-    pub(super) fn fail_scatter(&mut self, stop: Stop, alone: bool) -> Result<(), Trouble> {
-        match stop {
-            Stop::Over(over) => Err(over.into()),
-            Stop::Own(error) => Err(Trouble::Refused(error)),
-            Stop::Skipped => Err(Trouble::Skipped),
-            Stop::Server(message) => {
-                self.transaction.fail();
-                self.client.outgoing.extend_from_slice(&message);
-                if alone {
-                    encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
-                } else {
-                    self.batch.open = true;
-                    self.relay.skip();
-                }
-                Ok(())
-            }
-        }
     }
 }
 
@@ -220,6 +194,12 @@ const MOST_ROWS: u32 = 1000;
 pub(super) fn batch(limit: u32) -> i32 {
     let rows = if limit == 0 { MOST_ROWS } else { limit.min(MOST_ROWS) };
     rows as i32
+}
+
+/// What a block is told that has lost a shard in the middle of a statement.
+fn lost() -> PgError {
+    PgError::new(SqlState::CONNECTION_FAILURE, "the connection to a shard of the transaction was lost")
+        .with_hint("The transaction is rolled back on all shards: repeat it.")
 }
 
 /// CommandComplete.

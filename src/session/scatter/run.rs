@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::answers::Answers;
+use super::finish::Kept;
 use crate::merge::Merger;
 use crate::session::Held;
 use crate::session::statements::Statement;
@@ -82,6 +83,8 @@ pub(super) struct Run {
     pub describe: Describe,
     /// All shards have described their rows.
     pub described: bool,
+    /// The shards have been told to execute.
+    pub executed: bool,
     /// The rows of one batch.
     pub batch: i32,
     /// A shard is asked what the client's own statement is like.
@@ -92,6 +95,10 @@ pub(super) struct Run {
     pub rewritten: bool,
     /// Cancel requests of the client that were counted when it began.
     pub cancels: usize,
+    /// The client's parameters' types.
+    pub types: Vec<Oid>,
+    /// The final statement's answer, for a client that fetches it in parts.
+    pub kept: Option<Kept>,
     /// When a statement that was cancelled ends although a server does not.
     pub deadline: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
 }
@@ -107,10 +114,13 @@ impl Run {
             bind_due: false,
             describe: Describe::No,
             described: false,
+            executed: false,
             batch: 0,
             learning: None,
             discard: false,
             rewritten: false,
+            types: Vec::new(),
+            kept: None,
             cancels,
             deadline: None,
         }

@@ -171,7 +171,7 @@ async fn read_out(lease: &mut Lease, answers: &mut Answers) -> bool {
             }
             Ok(Heard::Parameter { name, value }) => drop(lease.parameters.set(&name, &value)),
             Ok(Heard::Failed(_)) => {
-                answers.take_undone().into_iter().for_each(|id| drop(lease.prepared.remove(id)));
+                answers.take_undone().into_iter().for_each(|id| _ = lease.prepared.remove(id));
             }
             Ok(_) => {}
             Err(_) => {
