@@ -167,6 +167,8 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
                     _ => ColumnDefault::None,
                 },
                 nondeterministic: word.ends_with('!'),
+                bytewise: !word.ends_with(['!', '~']),
+                plain_collation: !word.ends_with(['!', '~']),
             }
         })
         .collect();
