@@ -90,6 +90,8 @@ pub enum ColumnDefault {
     None,
     /// An expression evaluated by the shard.
     Expression,
+    /// An expression that may tell the time, or something else of the moment (`now()`, a user's function that is not immutable).
+    Moment,
     /// A sequence or identity: each shard would count by itself.
     Sequence,
     /// `GENERATED ALWAYS AS (...) STORED`.

@@ -7,7 +7,7 @@
 //!   -> table countries: a copy on every shard
 //! ```
 
-use super::{Arithmetic, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
 use crate::vschema::Vschema;
@@ -90,19 +90,36 @@ fn destination(target: &Target<'_>, vschema: &Vschema) -> String {
 
 /// A key column and what restricts it, as a template: `customer_id = $1`.
 pub fn key_column(column: &KeyColumn) -> String {
+    restriction(&column.name, &column.values)
+}
+
+fn restriction(name: &str, set: &KeySet) -> String {
     const SHOWN: usize = 5;
-    match &column.values {
+    match set {
         KeySet::Values(values) => match values.as_slice() {
-            [one] => format!("{} = {}", column.name, source(one)),
+            [one] => format!("{name} = {}", source(one)),
             many => {
                 let mut shown: Vec<String> = many.iter().take(SHOWN).map(source).collect();
                 if many.len() > SHOWN {
                     shown.push(format!("... {} in all", many.len()));
                 }
-                format!("{} in ({})", column.name, shown.join(", "))
+                format!("{name} in ({})", shown.join(", "))
             }
         },
-        KeySet::Array(array) => format!("{} = any({})", column.name, source(array)),
+        KeySet::Array(array) => format!("{name} = any({})", source(array)),
+        KeySet::Range { lower, upper } => {
+            let edge = |edge: &Edge, sign: &str| {
+                format!("{name} {sign}{} {}", if edge.inclusive { "=" } else { "" }, source(&edge.at))
+            };
+            let lower = lower.iter().map(|lower| edge(lower, ">"));
+            lower.chain(upper.iter().map(|upper| edge(upper, "<"))).collect::<Vec<_>>().join(" and ")
+        }
+        KeySet::Any(sets) => {
+            let shown: Vec<String> = sets.iter().take(SHOWN).map(|set| restriction(name, set)).collect();
+            format!("({})", shown.join(" or "))
+        }
+        KeySet::All(sets) if sets.is_empty() => format!("any {name}"),
+        KeySet::All(sets) => sets.iter().map(|set| restriction(name, set)).collect::<Vec<_>>().join(" and "),
     }
 }
 

@@ -42,7 +42,8 @@ pub struct Route {
     pub keyspaces: Vec<KeyspaceId>,
     /// Unsharded tables are on this shard.
     pub fixed: Option<ShardId>,
-    /// Each sharded table of the statement, in every query block, and the key that restricts it.
+    /// Each sharded table of the statement, in every query block, and what restricts its key. Beside a `gather` it has either every
+    /// use of a sharded table, or nothing: a shard is left out only if none of them has a row there that matters.
     pub keyed: Vec<Requirement>,
     /// Where it goes when nothing above says it.
     pub fallback: Fallback,
@@ -100,6 +101,31 @@ pub enum KeySet {
     Values(Vec<KeySource>),
     /// `= ANY(x)` with an array literal or parameter.
     Array(KeySource),
+    /// `> x`, `BETWEEN x AND y`, of a column whose order is the vindex's.
+    Range {
+        /// Not below this.
+        lower: Option<Edge>,
+        /// Not above this.
+        upper: Option<Edge>,
+    },
+    /// One of these, at least: OR.
+    Any(Vec<KeySet>),
+    /// Each of these: AND. Of none: nothing is known.
+    All(Vec<KeySet>),
+}
+
+impl KeySet {
+    /// Any key there is.
+    pub const EVERYTHING: KeySet = KeySet::All(Vec::new());
+}
+
+/// An end of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edge {
+    /// Where it is.
+    pub at: KeySource,
+    /// It belongs to the range.
+    pub inclusive: bool,
 }
 
 /// Where a key's value comes from.

@@ -53,19 +53,23 @@ mod facts;
 mod from;
 mod functions;
 mod gather;
+mod local;
 mod refuse;
 mod scope;
 mod source;
+mod spread;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod utility;
 mod walk;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{Query, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -76,6 +80,7 @@ use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
 use crate::vschema::{Table, TablePlacement, Vschema};
 use facts::{Facts, Node};
 use scope::{Instance, Scope};
+use tree::Tree;
 
 /// All that a plan depends on besides the text.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +140,8 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 }
 
 /// Plans the query that these tokens of the text are.
-fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Plan {
+/// `scatter`: it is the whole statement, so that several shards may be sent it.
+fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
     let statement = match parse::parse(text, tokens) {
@@ -154,15 +160,19 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token]) -> Pla
         }
     };
     let mut planner = Planner::new(context, text, tokens);
+    let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(drop),
+        Statement::Query(query) => planner.query(query).map(|outputs| {
+            planner.spread = None;
+            read = Some((&**query, outputs.part));
+        }),
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
         _ => Err(refuse::construct("this statement")),
     };
     let effects = planner.effects();
-    let routed = walked.and_then(|()| planner.route());
+    let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
     let literal = planner.literal;
     match routed {
         Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
@@ -188,18 +198,13 @@ struct Outputs {
     columns: Vec<Output>,
     /// These are all columns, in their order.
     complete: bool,
+    /// What puts them out, in the [`tree`].
+    part: Option<usize>,
 }
 
 impl Outputs {
     fn unknown() -> Outputs {
-        Outputs { columns: Vec::new(), complete: false }
-    }
-
-    fn without_facts(mut self) -> Outputs {
-        for column in &mut self.columns {
-            *column = Output { name: column.name.take(), ..Output::default() };
-        }
-        self
+        Outputs { columns: Vec::new(), complete: false, part: None }
     }
 
     fn rename(&mut self, names: &[String]) {
@@ -208,7 +213,7 @@ impl Outputs {
         }
         if !self.complete {
             // The n-th name may be about a column that is not known.
-            *self = Outputs::unknown();
+            *self = Outputs { part: self.part, ..Outputs::unknown() };
             return;
         }
         for (column, name) in self.columns.iter_mut().zip(names) {
@@ -222,6 +227,8 @@ impl Outputs {
 struct Cte {
     name: String,
     outputs: Outputs,
+    /// It stands for itself inside its own query.
+    recursive: bool,
 }
 
 /// One use of a table that is spread.
@@ -235,6 +242,13 @@ struct Use {
     /// The shard key: each column's own name, and as this use calls it.
     columns: Vec<(String, String)>,
     insert: bool,
+}
+
+impl Use {
+    /// Its table, and what the statement calls it.
+    fn shown(&self) -> String {
+        if self.name == self.table.name { self.name.clone() } else { format!("{} {}", self.table.name, self.name) }
+    }
 }
 
 /// The state of one statement's walk.
@@ -254,6 +268,7 @@ struct Planner<'c> {
     scopes: Vec<Scope>,
     ctes: Vec<Cte>,
     facts: Facts,
+    tree: Tree,
     uses: Vec<Use>,
     /// Equalities of USING and NATURAL that wait for their join's turn.
     using: Vec<(usize, usize, String)>,
@@ -273,6 +288,16 @@ struct Planner<'c> {
     floating: bool,
     timed: bool,
     pin: Option<Pin>,
+    /// A column's default that tells the time.
+    moment: Option<String>,
+    /// How the write may go to several shards, if it is one.
+    spread: Option<spread::Spread>,
+    /// How often a recursive CTE's own name has been met.
+    recursions: usize,
+    /// The queries in WITH that are being read, the innermost last.
+    reading: Vec<String>,
+    /// The first construct that only one shard can be sent.
+    spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
     /// How often each parameter stands in the text.
@@ -285,7 +310,8 @@ impl<'c> Planner<'c> {
     fn new(context: &Context<'c>, text: &'c str, query: &[Token]) -> Planner<'c> {
         // All literals of the text count, also those before an inner query.
         let tokens = sql::lex(text, &context.limits).unwrap_or_default();
-        let first = query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
+        let first =
+            query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
         let mut parameter_uses = HashMap::new();
         for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
             let number = token.text(text).strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
@@ -309,6 +335,7 @@ impl<'c> Planner<'c> {
             scopes: Vec::new(),
             ctes: Vec::new(),
             facts: Facts::default(),
+            tree: Tree::default(),
             uses: Vec::new(),
             using: Vec::new(),
             fixed: None,
@@ -323,9 +350,21 @@ impl<'c> Planner<'c> {
             floating: true,
             timed: false,
             pin: None,
+            moment: None,
+            spread: None,
+            recursions: 0,
+            reading: Vec::new(),
+            spoiled: None,
             selected_insert: false,
             parameter_uses,
             parameter_types: HashMap::new(),
+        }
+    }
+
+    /// A construct whose answer differs from shard to shard, or whose effect must not be repeated on each.
+    fn spoil(&mut self, what: &str) {
+        if self.spoiled.is_none() {
+            self.spoiled = Some(what.to_string());
         }
     }
 
@@ -350,11 +389,43 @@ impl<'c> Planner<'c> {
         }
     }
 
-    /// The route that the walk has found, or why there is none.
-    fn route(&mut self) -> Result<Route, PgError> {
+    /// What restricts each use of a sharded table, or why nothing does; none for a reference table.
+    fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
+        self.uses.iter().map(|used| (!used.reference).then(|| self.requirement(used))).collect()
+    }
+
+    /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
+    fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
+        let found = self.requirements();
+        let (mut gather, mut alone, mut sure) = (None, None, None);
+        let spread = match (read, self.spread.take()) {
+            (Some((query, part)), _) => self.spread_read(query, part, &found),
+            (None, Some(write)) => Some(self.spread_write(&write).map(|gather| (Arc::new(gather), None))),
+            (None, None) => None,
+        };
+        match spread {
+            Some(Ok((how, keys))) => (gather, sure) = (Some(how), keys),
+            Some(Err(error)) => alone = Some(Box::new(error)),
+            None => {}
+        }
         let mut keyed: Vec<Requirement> = Vec::new();
-        for used in self.uses.iter().filter(|used| !used.reference) {
-            let requirement = self.requirement(used)?;
+        for (used, requirement) in self.uses.iter().zip(found) {
+            let requirement = match requirement {
+                None => continue,
+                Some(Ok(requirement)) => requirement,
+                Some(Err(_)) if gather.is_some() => {
+                    self.reasons.push(format!("table {}: all shards", used.shown()));
+                    // What nothing restricts may have rows anywhere.
+                    sure = sure.or(Some(Vec::new()));
+                    continue;
+                }
+                Some(Err(error)) => {
+                    return Err(match alone {
+                        Some(alone) => refuse::or_one_key(*alone, &error, self.near.as_deref()),
+                        None => error,
+                    });
+                }
+            };
             self.reasons.push(reason(self.context.vschema, used, &requirement));
             let same = |known: &Requirement| {
                 known.vindex == requirement.vindex
@@ -372,8 +443,11 @@ impl<'c> Planner<'c> {
                 keyed.push(requirement);
             }
         }
+        if let Some(sure) = sure {
+            keyed = sure;
+        }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
-        let spread = !keyed.is_empty() || !self.keyspaces.is_empty();
+        let spread = gather.is_some() || !keyed.is_empty() || !self.keyspaces.is_empty();
         if let Some(name) = &self.reader {
             // On a shard that has no part of a spread table, all it can read is all there is.
             if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {
@@ -410,8 +484,8 @@ impl<'c> Planner<'c> {
             fixed,
             keyed,
             fallback,
-            gather: None,
-            alone: None,
+            gather,
+            alone,
             reasons: std::mem::take(&mut self.reasons),
         })
     }
@@ -434,8 +508,11 @@ impl<'c> Planner<'c> {
                 .with_detail("Its type, scale or collation makes values equal that are written differently.")
                 .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
             };
-            let values = self.facts.node_of(used.instance, called).and_then(|node| self.facts.solve(node));
-            let Some(mut values) = values.cloned() else {
+            let ordered =
+                used.columns.len() == 1 && self.context.vschema.vindex(vindex).vindex.cover(None, None).is_some();
+            let node = self.facts.node_of(used.instance, called);
+            let Some(mut values) = node.and_then(|node| self.facts.solve(node, used.columns.len() == 1, ordered))
+            else {
                 let vschema = self.context.vschema;
                 return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
             };
@@ -460,13 +537,12 @@ impl<'c> Planner<'c> {
 fn weight_of(values: &KeySet) -> Option<usize> {
     match values {
         KeySet::Values(values) => Some(values.len()),
-        KeySet::Array(_) => None,
+        KeySet::Array(_) | KeySet::Range { .. } | KeySet::Any(_) | KeySet::All(_) => None,
     }
 }
 
 fn reason(vschema: &Vschema, used: &Use, requirement: &Requirement) -> String {
     let columns: Vec<String> = requirement.columns.iter().map(crate::plan::explain::key_column).collect();
-    let name =
-        if used.name == used.table.name { used.name.clone() } else { format!("{} {}", used.table.name, used.name) };
+    let name = used.shown();
     format!("table {name}: {} by {}", columns.join(" and "), vschema.vindex(requirement.vindex).name)
 }

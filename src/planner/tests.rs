@@ -101,12 +101,13 @@ keyspace = "side"
 shard_local = ["order_total"]
 "#;
 
-/// `name type[*][!][=]`: `*` from a sequence, `!` of a collation that calls different bytes equal, `=` with a default.
+/// `name type[*][!][=][@]`: `*` from a sequence, `!` of a collation that calls different bytes equal, `=` with a default, `@` with one that
+/// tells the time.
 const TABLES: &[(&str, &str, &[&str], &str)] = &[
     ("public.customers", "id int8, name text, region text", &["id", "region,id"], "s0 s1 s2 s3"),
     (
         "public.orders",
-        "id int8*, customer_id int8, total numeric, placed timestamptz=",
+        "id int8*, customer_id int8, total numeric, placed timestamptz@",
         &["customer_id,id"],
         "s0 s1 s2 s3",
     ),
@@ -155,7 +156,7 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         .filter(|column| !column.is_empty())
         .map(|column| {
             let (name, word) = column.split_once(' ').unwrap();
-            let type_name = word.trim_end_matches(['*', '!', '=']);
+            let type_name = word.trim_end_matches(['*', '!', '=', '@']);
             Column {
                 name: name.into(),
                 type_oid: type_oid(type_name),
@@ -164,6 +165,7 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
                 default: match word.as_bytes().last() {
                     Some(b'*') => ColumnDefault::Sequence,
                     Some(b'=') => ColumnDefault::Expression,
+                    Some(b'@') => ColumnDefault::Moment,
                     _ => ColumnDefault::None,
                 },
                 nondeterministic: word.ends_with('!'),

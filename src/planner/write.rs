@@ -7,6 +7,7 @@ use sqlparser::ast::{
 
 use super::condition::Reach;
 use super::scope::{self, Instance, Place, Scope};
+use super::spread::Spread;
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
@@ -81,11 +82,13 @@ impl Planner<'_> {
                     used.insert = true;
                 }
                 self.insert_rows(at, table, relation, &columns, insert.source.as_deref())?;
+                self.spread = self.split_rows(insert, table, relation);
             }
             _ => {
                 if let Some(source) = &insert.source {
                     self.insert_source(source)?;
                 }
+                self.spread = None;
             }
         }
         if let Some(on) = &insert.on {
@@ -156,8 +159,11 @@ impl Planner<'_> {
                 self.check_defaults(table, relation, targets.get(..width.min(targets.len())).unwrap_or(&[]), &keys)?;
                 for row in &values.rows {
                     for (target, value) in targets.iter().zip(&row.content) {
-                        if is_default(value) && default_of(relation, target) == Some(ColumnDefault::Sequence) {
-                            return Err(refuse::sequence_default(&table.name, target));
+                        if is_default(value) {
+                            if default_of(relation, target) == Some(ColumnDefault::Sequence) {
+                                return Err(refuse::sequence_default(&table.name, target));
+                            }
+                            self.note_default(relation, target);
                         }
                     }
                     self.exprs(row.content.iter().filter(|value| !is_default(value)))?;
@@ -214,7 +220,7 @@ impl Planner<'_> {
 
     /// Columns that the statement leaves to their defaults.
     fn check_defaults(
-        &self,
+        &mut self,
         table: &Table,
         relation: &Relation,
         given: &[String],
@@ -230,6 +236,7 @@ impl Planner<'_> {
             if column.default == ColumnDefault::Sequence {
                 return Err(refuse::sequence_default(&table.name, &column.name));
             }
+            self.note_default(relation, &column.name);
         }
         Ok(())
     }
@@ -244,7 +251,7 @@ impl Planner<'_> {
             Some(UpdateTableFromKind::AfterSet(tables)) => list = tables,
             Some(UpdateTableFromKind::BeforeSet(_)) => return Err(refuse::construct("this form of UPDATE")),
         }
-        let at = self.target(&update.table)?;
+        let (at, place) = self.target(&update.table)?;
         let mut from = self.from(list)?;
         from.scope.instances.insert(0, at);
         let own: Vec<(String, String)> =
@@ -254,6 +261,11 @@ impl Planner<'_> {
                 // Names in SET are the table's own, whatever an alias calls them.
                 if own.iter().any(|(original, _)| *original == target) {
                     return Err(refuse::key_update(&target));
+                }
+                if let Place::Sharded { relation, .. } = &place
+                    && is_default(&assignment.value)
+                {
+                    self.note_default(relation, &target);
                 }
             }
         }
@@ -281,7 +293,7 @@ impl Planner<'_> {
             return Err(refuse::construct("this form of DELETE"));
         };
         let [target] = targets.as_slice() else { return Err(refuse::construct("DELETE from several tables")) };
-        let at = self.target(target)?;
+        let (at, _) = self.target(target)?;
         let mut from = self.from(delete.using.as_deref().unwrap_or(&[]))?;
         from.scope.instances.insert(0, at);
         self.scopes.push(from.scope.clone());
@@ -295,7 +307,7 @@ impl Planner<'_> {
     }
 
     /// The table that an UPDATE or DELETE changes. A CTE's name does not hide it.
-    fn target(&mut self, target: &TableWithJoins) -> Result<usize, PgError> {
+    fn target(&mut self, target: &TableWithJoins) -> Result<(usize, Place), PgError> {
         let TableWithJoins { relation: TableFactor::Table { name, alias, args: None, sample: None, .. }, joins } =
             target
         else {
@@ -312,7 +324,11 @@ impl Planner<'_> {
         let names = |alias: &sqlparser::ast::TableAlias| {
             alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
         };
-        self.used(place, &parts, alias.as_ref().map(|alias| (&alias.name, names(alias))))
+        let at = self.used(place.clone(), &parts, alias.as_ref().map(|alias| (&alias.name, names(alias))))?;
+        if let Place::Sharded { table, .. } = &place {
+            self.spread = Some(Spread::whole(table.keyspace));
+        }
+        Ok((at, place))
     }
 
     fn returning(

@@ -139,6 +139,7 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
                 "g" => ColumnDefault::Generated,
                 "s" => ColumnDefault::Sequence,
                 "e" => ColumnDefault::Expression,
+                "m" => ColumnDefault::Moment,
                 _ => ColumnDefault::None,
             },
             nondeterministic: row.flag()?,
@@ -279,7 +280,8 @@ fn caution(default: ColumnDefault) -> u8 {
     match default {
         ColumnDefault::None => 0,
         ColumnDefault::Expression => 1,
-        ColumnDefault::Generated => 2,
-        ColumnDefault::Sequence => 3,
+        ColumnDefault::Moment => 2,
+        ColumnDefault::Generated => 3,
+        ColumnDefault::Sequence => 4,
     }
 }

@@ -15,24 +15,34 @@ WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
 ORDER BY c.oid";
 
 /// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,
-/// `s` sequence or identity, `g` generated), whether the collation is nondeterministic, whether it compares bytes, whether it is the type's own.
+/// `m` expression that may tell the time, `s` sequence or identity, `g` generated), whether the collation is nondeterministic, whether it compares
+/// bytes, whether it is the type's own.
 /// A default counts as a sequence's if it depends on one or names nextval: `nextval('s'::text)` leaves no dependency.
 pub(super) const COLUMNS: &str = "\
-WITH RECURSIVE base (oid, basetype, typnotnull, hasdefault) AS (
-    SELECT oid, oid, false, false FROM pg_catalog.pg_type WHERE typtype <> 'd'
+WITH RECURSIVE base (oid, basetype, typnotnull, ofdomain) AS (
+    SELECT oid, oid, false, NULL::text COLLATE \"C\" FROM pg_catalog.pg_type WHERE typtype <> 'd'
     UNION ALL
-    SELECT t.oid, b.basetype, t.typnotnull OR b.typnotnull, t.typdefault IS NOT NULL OR b.hasdefault
+    SELECT t.oid, b.basetype, t.typnotnull OR b.typnotnull, COALESCE(t.typdefault, b.ofdomain)
     FROM pg_catalog.pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd'
 )
 SELECT a.attrelid, a.attnum, a.attname, b.basetype, pg_catalog.format_type(a.atttypid, a.atttypmod),
        a.attnotnull OR b.typnotnull,
        CASE WHEN a.attgenerated <> '' THEN 'g'
             WHEN a.attidentity <> '' THEN 's'
-            WHEN d.oid IS NULL THEN CASE WHEN b.hasdefault THEN 'e' ELSE 'n' END
+            WHEN d.oid IS NULL THEN CASE WHEN b.ofdomain ~ '[(]|^CURRENT|^LOCAL' THEN 'm' WHEN b.ofdomain IS NULL THEN 'n' ELSE 'e' END
             WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~* 'nextval' OR EXISTS (
                 SELECT FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
                 WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
                   AND p.refclassid = 'pg_catalog.pg_class'::regclass) THEN 's'
+            WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                 ~* '\\m(now|today|tomorrow|yesterday|(transaction|statement|clock|current|local)_?(time|timestamp|date)|timeofday|age)\\M'
+              OR EXISTS (
+                SELECT FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_proc f ON f.oid = p.refobjid
+                WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
+                  AND p.refclassid = 'pg_catalog.pg_proc'::regclass
+                  AND (f.provolatile = 's' OR f.provolatile = 'v' AND NOT EXISTS (
+                      SELECT FROM pg_catalog.pg_depend e
+                      WHERE e.classid = 'pg_catalog.pg_proc'::regclass AND e.objid = f.oid AND e.deptype = 'e'))) THEN 'm'
             ELSE 'e' END,
        COALESCE(NOT l.collisdeterministic, false),
        COALESCE(CASE WHEN l.collprovider = 'd' THEN (SELECT d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')

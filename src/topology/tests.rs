@@ -29,18 +29,19 @@ async fn every_fact_is_read() {
     postgres.sql(
         "create schema sales; create domain positive as int8 check (value > 0) default 7; create domain more as positive not null;
          create sequence counter; create collation blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         create function pure(int) returns int language sql immutable as 'select 1';
+         create function mixed(int) returns int language sql immutable as 'select 1';
+         create function mixed(text) returns int language sql as 'select 1';
          create table t (id int8 primary key, dropped int, a serial, b int generated always as identity, c text default 'x',
              d int generated always as (1) stored, e more, f varchar(10) collate blind, g int default nextval('counter'::text),
-             h numeric(10, 2) not null, i int unique, j text collate \"C\", k name, unique (h, i) include (c));
+             h numeric(10, 2) not null, i int unique, j text collate \"C\", k name, l timestamptz default now(),
+             m date default current_date, n int default mixed('x'), o uuid default gen_random_uuid(), unique (h, i) include (c));
          alter table t drop column dropped;
          create unique index on t (lower(c), h); create index on t (c);
          alter table t add exclude using btree (e with =);
          create table sales.parts (id int, at date) partition by range (at); create table sales.parts_1 partition of sales.parts default;
          create view v as select id from t; create materialized view m as select 1 as one;
-         create function pure(int) returns int language sql immutable as 'select 1';
          create aggregate total (int8) (sfunc = int8pl, stype = int8);
-         create function mixed(int) returns int language sql immutable as 'select 1';
-         create function mixed(text) returns int language sql as 'select 1';
          create function fire() returns trigger language plpgsql as 'begin return new; end';
          create table watched (id int); create trigger w before insert on watched execute function fire();
          create table ruled (id int); create rule r as on insert to ruled do nothing;
@@ -73,6 +74,10 @@ async fn every_fact_is_read() {
             ("i", oid::INT4, "integer", false, None),
             ("j", oid::TEXT, "text", false, None),
             ("k", oid::NAME, "name", false, None),
+            ("l", oid::TIMESTAMPTZ, "timestamp with time zone", false, Moment),
+            ("m", oid::DATE, "date", false, Moment),
+            ("n", oid::INT4, "integer", false, Moment),
+            ("o", oid::UUID, "uuid", false, Expression),
         ]
     );
     let blind: Vec<_> = t.columns.iter().filter(|c| c.nondeterministic).map(|c| c.name.as_str()).collect();

@@ -1,0 +1,1 @@
+//! Routes, values and where they lead.
