@@ -20,7 +20,7 @@ use crate::types::Oid;
 pub(super) const MAX_PARTS: usize = 2;
 
 /// A running aggregate of one group.
-pub(super) trait Accumulator: Debug + Send {
+pub(super) trait Accumulator: Debug + Send + Sync {
     /// Adds a shard's partial results, in binary form. Whether the row now is the one that the result is taken from.
     fn add(&mut self, shard: u16, parts: &[Option<&[u8]>]) -> Result<bool, Fault>;
 
@@ -47,7 +47,7 @@ pub(super) struct Method {
     /// What comes out.
     pub outcome: Outcome,
     /// Begins a group.
-    pub open: Box<dyn Fn() -> Box<dyn Accumulator> + Send>,
+    pub open: Box<dyn Fn() -> Box<dyn Accumulator> + Send + Sync>,
 }
 
 impl Method {

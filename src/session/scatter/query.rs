@@ -155,7 +155,7 @@ impl Session {
                 } else if run.cursor {
                     self.drive(run, Goal::Rest).await?;
                 }
-                let tag = (!suspended).then(|| run.merger.tag(reached.rows));
+                let tag = (!suspended).then(|| run.merger.tag(reached.rows).into_bytes());
                 return Ok(Fetched { tag });
             }
             let tag = self.finish(job, run, limit == 0).await?;
