@@ -28,6 +28,7 @@ mod simple;
 mod sql_prepare;
 
 pub mod client;
+pub mod in_doubt;
 pub mod plan_cache;
 pub mod registry;
 pub mod relay;
@@ -401,6 +402,10 @@ impl Session {
                 .into());
             }
         };
+        if self.implicit && outcome.is_err() {
+            // Nothing that it says is news: the statement has failed.
+            let _ = self.end_implicit(false).await;
+        }
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),

@@ -191,7 +191,8 @@ impl Session {
 
     /// Where the transaction is, or what the session holds.
     fn here(&self) -> Option<ShardId> {
-        let index = self.attached.or(if self.held.is_empty() { None } else { Some(0) })?;
+        let first = || if self.held.is_empty() { None } else { Some(0) };
+        let index = self.attached.or_else(|| self.participants().next()).or_else(first)?;
         Some(self.held[index].lease.shard)
     }
 
