@@ -13,6 +13,8 @@ macro_rules! states {
 }
 
 states! {
+    /// All went well, but there is something to know.
+    WARNING = b"01000";
     /// A connection could not be made or was lost.
     CONNECTION_FAILURE = b"08006";
     /// A server could not be reached.

@@ -8,8 +8,10 @@ use super::settings::SessionSettings;
 use super::statements::{Statement, own_statement};
 use super::{Change, Session, settings};
 use crate::backend;
+use crate::error::PgError;
 use crate::plan::{Effects, Pin};
 use crate::protocol::request;
+use crate::sqlstate::SqlState;
 
 /// What to remember when a statement has ended well.
 #[derive(Debug, Clone)]
@@ -139,7 +141,17 @@ impl Session {
                 }
                 let failed = std::mem::take(&mut self.failed);
                 match status {
-                    b'I' => self.held[index].part = None,
+                    b'I' => {
+                        self.held[index].part = None;
+                        if self.participants().next().is_some() {
+                            // Nothing that is let through does this; a part that were forgotten would be lost in silence.
+                            self.doom(PgError::new(
+                                SqlState::INTERNAL_ERROR,
+                                "a shard ended its part of a transaction by itself",
+                            ));
+                            return true;
+                        }
+                    }
                     // A block that a query of several statements has opened.
                     _ if self.held[index].part.is_none() => {
                         self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: true });

@@ -88,7 +88,7 @@ impl Session {
             self.journal.push(Change::Given(view.name.to_owned()));
             return Ok(());
         }
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
             self.forget_name(view.name);
             return Err((**error).clone().into());
@@ -217,7 +217,7 @@ impl Session {
             self.set_portal(view.portal, Portal::Local { statement })?;
             return Ok(());
         }
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
             false => After::Nothing,

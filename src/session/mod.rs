@@ -29,6 +29,7 @@ mod simple;
 mod sql_prepare;
 
 pub mod client;
+pub mod in_doubt;
 pub mod plan_cache;
 pub mod registry;
 pub mod relay;
@@ -414,6 +415,10 @@ impl Session {
 
     /// Tells the client of an error that its message led to.
     async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8) -> Result<(), Over> {
+        if self.implicit && outcome.is_err() {
+            // Nothing that it says is news: the statement has failed.
+            let _ = self.end_implicit(false).await;
+        }
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),

@@ -103,7 +103,8 @@ impl Session {
             let decided = self.decide(statement)?;
             let normal = self.normal(whole)?;
             let key = self.context.key(normal.key, normal.hint);
-            self.shared.plans.insert(key, decided.0.clone());
+            let literals = || self.context.literals(whole, &normal.literals);
+            self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
         if let Destination::Shards { shards, rows } = destination {
