@@ -42,8 +42,8 @@ pub struct Route {
     pub keyspaces: Vec<KeyspaceId>,
     /// Unsharded tables are on this shard.
     pub fixed: Option<ShardId>,
-    /// Each sharded table of the statement, in every query block, and what restricts its key. Beside a `gather` it has either every
-    /// use of a sharded table, or nothing: a shard is left out only if none of them has a row there that matters.
+    /// Each sharded table of the statement, in every query block, and what restricts its key. Beside a `gather` only
+    /// those of which each restricts the whole answer; none: all shards.
     pub keyed: Vec<Requirement>,
     /// Where it goes when nothing above says it.
     pub fallback: Fallback,
@@ -117,6 +117,41 @@ pub enum KeySet {
 impl KeySet {
     /// Any key there is.
     pub const EVERYTHING: KeySet = KeySet::All(Vec::new());
+
+    /// All of these hold. `> x` and `< y` become one range: of two intervals of one shard each may meet another half of the line.
+    pub fn all(sets: impl IntoIterator<Item = KeySet>) -> KeySet {
+        let mut kept: Vec<KeySet> = Vec::new();
+        for set in sets {
+            match set {
+                KeySet::All(inner) => kept.extend(inner),
+                KeySet::Range { lower: Some(edge), upper: None } => {
+                    let open = kept.iter_mut().find_map(|known| match known {
+                        KeySet::Range { lower: lower @ None, .. } => Some(lower),
+                        _ => None,
+                    });
+                    match open {
+                        Some(lower) => *lower = Some(edge),
+                        None => kept.push(KeySet::Range { lower: Some(edge), upper: None }),
+                    }
+                }
+                KeySet::Range { lower: None, upper: Some(edge) } => {
+                    let open = kept.iter_mut().find_map(|known| match known {
+                        KeySet::Range { upper: upper @ None, .. } => Some(upper),
+                        _ => None,
+                    });
+                    match open {
+                        Some(upper) => *upper = Some(edge),
+                        None => kept.push(KeySet::Range { lower: None, upper: Some(edge) }),
+                    }
+                }
+                other => kept.push(other),
+            }
+        }
+        match kept.len() {
+            1 => kept.remove(0),
+            _ => KeySet::All(kept),
+        }
+    }
 }
 
 /// An end of a range.

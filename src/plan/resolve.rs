@@ -7,15 +7,14 @@
 //! which shards, and what else could be done.
 //!
 //! *With a [`Gather`]* the statement is proven: its answer is the merge of what each shard answers over its own rows, for all shards
-//! of the keyspace. A shard may be left out of "all" if it adds nothing: if no use of a sharded table has a row there that matters.
-//! So the shards that are needed are those of the first use, and those of the second, and so on: a union over the uses. It is no
-//! intersection, although inner joins would allow it: of `a LEFT JOIN b ON a.k = b.k AND b.k = 5` the rows of `b` that matter are on
-//! one shard, and those of `a` on all; the arms of UNION ALL have keys of their own. (Where an equality joins two uses, what is
-//! known of one is known of the other, and both come to the same shards.) What restricts *one* use is intersected, because each row
-//! that matters fulfils all of it.
+//! of the keyspace. A shard may be left out of "all" if it adds nothing. Each requirement that the planner leaves in such a route
+//! restricts the whole answer: no row of it comes from a shard where the requirement has no row. (It does not leave that of the optional
+//! side of an outer join, say, whose rows matter on a few shards while the other side's come from all; and for the arms of a UNION it
+//! makes one of all.) So the shards are those that every requirement names: an intersection over the requirements, of each a union over
+//! its keys. Within one requirement, too, what holds together is intersected, because each row that matters fulfils all of it.
 //!
-//! More shards than needed are never wrong there, only slower; so what cannot be read with certainty narrows nothing, and a use of
-//! which nothing is known takes all shards. Rows of an INSERT are the exception: each has one place, and that must be certain.
+//! More shards than needed are never wrong there, only slower; so what cannot be read with certainty narrows nothing, and without any
+//! requirement it is all shards. Rows of an INSERT are the exception: each has one place, and that must be certain.
 
 mod places;
 mod shards;
@@ -139,25 +138,22 @@ impl Route {
         reading: &Reading<'_>,
         vschema: &'a Vschema,
     ) -> Result<Target<'a>, PgError> {
-        let mut places = if self.keyed.is_empty() { Places::All } else { Places::Shards(ShardSet::default()) };
-        let (mut inserted, mut rows): (Option<&Requirement>, Vec<ShardId>) = (None, Vec::new());
+        let mut places = Places::All;
+        let mut rows = Vec::new();
+        let mut inserted: Option<&Requirement> = None;
         let mut directory: Option<&Requirement> = None;
         for requirement in &self.keyed {
             if requirement.insert {
                 inserted = Some(requirement);
             }
             let own = requirement.places(reading, requirement.insert.then_some(&mut rows))?;
-            if matches!(own, Places::Directory(_) | Places::Directories) {
-                if requirement.insert && own == Places::Directories {
-                    return Err(several_keys(requirement));
-                }
-                // A key's text is one thing, the directory that has it another.
-                if directory.is_some_and(|known| known.vindex != requirement.vindex) {
-                    places = Places::All;
-                }
-                directory = Some(requirement);
+            match own {
+                Places::Directories if requirement.insert => return Err(several_keys(requirement)),
+                // Whose key it is, if one is left in the end: the first wins, for each restricts the whole.
+                Places::Directory(_) => directory = directory.or(Some(requirement)),
+                _ => {}
             }
-            places = places.or(own);
+            places = places.and(own);
         }
         let needed = match places {
             Places::Shards(needed) => needed,
@@ -166,7 +162,7 @@ impl Route {
                 return Ok(Target::Directory {
                     vindex: requirement.vindex,
                     key,
-                    insert: self.keyed.iter().any(|requirement| requirement.insert),
+                    insert: inserted.is_some(),
                     also: None,
                     keyspace: requirement.keyspace,
                 });
@@ -175,12 +171,11 @@ impl Route {
         };
         let Some(first) = needed.first() else { return self.anywhere(vschema) };
         let table = self.keyed.first().map_or("the table", |requirement| &requirement.table);
-        if needed.second().is_none() {
-            self.check_copies(first, table, vschema)?;
-            return Ok(Target::Shard(first));
-        }
         for shard in needed.iter() {
             self.check_copies(shard, table, vschema)?;
+        }
+        if needed.second().is_none() {
+            return Ok(Target::Shard(first));
         }
         let order = &vschema.keyspace(gather.keyspace).shards;
         let shards: Vec<ShardId> = order.iter().copied().filter(|shard| needed.contains(*shard)).collect();
@@ -189,12 +184,9 @@ impl Route {
         if rows.len() != inserted.rows() {
             return Ok(Target::Shard(first));
         }
-        let index = |shard: ShardId| shards.iter().position(|known| *known == shard).map(|index| index as u16);
-        let rows: Option<Vec<u16>> = rows.into_iter().map(index).collect();
-        match rows {
-            Some(rows) => Ok(Target::Shards { shards, rows }),
-            None => Err(several_keys(inserted)),
-        }
+        let index = |shard: &ShardId| shards.iter().position(|known| known == shard).unwrap_or(0) as u16;
+        let rows = rows.iter().map(index).collect();
+        Ok(Target::Shards { shards, rows })
     }
 
     /// A shard must have the copies that the statement reads there.

@@ -268,11 +268,7 @@ impl Planner<'_> {
             };
             for (column, set) in known {
                 match all.iter_mut().find(|(other, _)| *other == column) {
-                    Some((_, KeySet::All(sets))) => sets.push(set),
-                    Some((_, one)) => {
-                        let first = std::mem::replace(one, KeySet::EVERYTHING);
-                        *one = KeySet::All(vec![first, set]);
-                    }
+                    Some((_, one)) => *one = KeySet::all([std::mem::replace(one, KeySet::EVERYTHING), set]),
                     None => all.push((column, set)),
                 }
             }

@@ -110,7 +110,7 @@ impl Facts {
             open.extend(self.sources.get(node.0)?);
         }
         if single && found.len() > 1 {
-            return Some(KeySet::All(found));
+            return Some(KeySet::all(found));
         }
         found.into_iter().min_by_key(weight)
     }
@@ -134,7 +134,7 @@ fn usable(set: &KeySet, single: bool, ordered: bool) -> Option<KeySet> {
             match sets.len() {
                 0 => None,
                 1 => sets.pop(),
-                _ if single => Some(KeySet::All(sets)),
+                _ if single => Some(KeySet::all(sets)),
                 _ => sets.into_iter().min_by_key(weight),
             }
         }

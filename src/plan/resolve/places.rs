@@ -27,6 +27,18 @@ pub struct Reading<'v> {
     pub lenient: bool,
 }
 
+impl Reading<'_> {
+    /// What is unclear may be left out if all shards are an answer too, or if what is left leads to one shard, or to none, in any case.
+    fn unless_one(&self, places: Places, unclear: Option<PgError>) -> Result<Places, PgError> {
+        match unclear {
+            Some(error) if !self.lenient && !matches!(&places, Places::Shards(set) if set.second().is_none()) => {
+                Err(error)
+            }
+            _ => Ok(places),
+        }
+    }
+}
+
 /// Where the rows are that matter.
 #[derive(Debug, PartialEq)]
 pub enum Places {
@@ -61,7 +73,7 @@ impl Places {
     }
 
     /// OR: where one of both says.
-    pub fn or(self, other: Places) -> Places {
+    fn or(self, other: Places) -> Places {
         match (self, other) {
             (Places::All, _) | (_, Places::All) => Places::All,
             (Places::Shards(mut one), Places::Shards(other)) => {
@@ -78,7 +90,7 @@ impl Places {
     }
 
     /// AND: where both say.
-    fn and(self, other: Places) -> Places {
+    pub fn and(self, other: Places) -> Places {
         match (self, other) {
             (Places::All, other) | (other, Places::All) => other,
             (Places::Shards(one), Places::Shards(other)) => Places::Shards(one.meet(&other)),
@@ -129,14 +141,7 @@ impl Requirement {
                         Err(error) => unclear = unclear.or(Some(error)),
                     }
                 }
-                match unclear {
-                    Some(error)
-                        if !reading.lenient && !matches!(&places, Places::Shards(set) if set.second().is_none()) =>
-                    {
-                        Err(error)
-                    }
-                    _ => Ok(places),
-                }
+                reading.unless_one(places, unclear)
             }
         }
     }
@@ -149,31 +154,42 @@ impl Requirement {
         upper: Option<&Edge>,
         reading: &Reading<'_>,
     ) -> Result<Places, PgError> {
-        let mut ends = [None, None];
+        let (mut ends, mut unclear) = ([None, None], None);
         for (end, edge) in ends.iter_mut().zip([lower, upper]) {
             let Some(edge) = edge else { continue };
-            let raw = column.raw(self, &edge.at, reading)?;
-            if raw == Raw::Null {
+            match self.end(column, edge, reading) {
+                Ok(Match::Key(key)) => *end = Some((key, edge.inclusive)),
                 // No comparison with NULL is true.
-                return Ok(Places::Shards(ShardSet::default()));
-            }
-            match decode(&raw, column.key_type, reading.context).into_owned() {
-                Match::Key(key) => *end = Some((key, edge.inclusive)),
-                // Equal to no key (a fraction among integers), which says nothing of less and more.
-                Match::Nothing => {}
-                Match::Unclear(why) => return Err(column.unclear(self, why)),
+                Ok(Match::Nothing) => return Ok(Places::Shards(ShardSet::default())),
+                Ok(Match::Unclear(_)) => {}
+                Err(error) => unclear = unclear.or(Some(error)),
             }
         }
         let [lower, upper] = &ends;
-        if lower.is_none() && upper.is_none() {
-            return Ok(Places::All);
+        let mut places = Places::All;
+        if lower.is_some() || upper.is_some() {
+            let vindex = &reading.vschema.vindex(self.vindex).vindex;
+            let covered = vindex.cover(
+                lower.as_ref().map(|(key, inclusive)| (key, *inclusive)),
+                upper.as_ref().map(|(key, inclusive)| (key, *inclusive)),
+            );
+            places = covered.map_or(Places::All, |shards| Places::Shards(ShardSet::of(shards)));
         }
-        let vindex = &reading.vschema.vindex(self.vindex).vindex;
-        let covered = vindex.cover(
-            lower.as_ref().map(|(key, inclusive)| (key, *inclusive)),
-            upper.as_ref().map(|(key, inclusive)| (key, *inclusive)),
-        );
-        Ok(covered.map_or(Places::All, |shards| Places::Shards(ShardSet::of(shards))))
+        reading.unless_one(places, unclear)
+    }
+
+    /// An end of a range: a key, nothing for NULL, unclear where it says nothing of the vindex's order.
+    fn end(&self, column: &KeyColumn, edge: &Edge, reading: &Reading<'_>) -> Result<Match<'static>, PgError> {
+        let raw = column.raw(self, &edge.at, reading)?;
+        if raw == Raw::Null {
+            return Ok(Match::Nothing);
+        }
+        match decode(&raw, column.key_type, reading.context).into_owned() {
+            // Equal to no key, as a fraction among integers, says nothing of less and more.
+            Match::Nothing => Ok(Match::Unclear("equal to no key")),
+            Match::Unclear(why) => Err(column.unclear(self, why)),
+            key => Ok(key),
+        }
     }
 
     /// Several key columns: every combination of their values, because which of them belong together is not kept. For the rows of
