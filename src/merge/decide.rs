@@ -28,6 +28,8 @@ pub(super) enum Body {
     Groups(Box<Groups>),
     /// Rows are collected for a final statement.
     Collect(Collect),
+    /// Something was wrong.
+    Failed,
 }
 
 /// How many columns are the client's, and how many there are.
