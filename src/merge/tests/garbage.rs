@@ -24,7 +24,7 @@ fn plans() -> Vec<Arc<Gather>> {
         gather(Hidden::Last(4), Merge::Concat, window),
         gather(Hidden::Last(0), Merge::Concat, Window::default()),
         gather(Hidden::Last(4), Merge::Ordered(vec![ascending(3), ascending(0)]), window),
-        gather(Hidden::Twice(3), Merge::Distinct(vec![]), Window { limit: Some(0), offset: Some(1) }),
+        gather(Hidden::Twice(3), Merge::Distinct(vec![]), Window { limit: Some(1), offset: Some(2) }),
         gather(Hidden::Last(0), Merge::Rows, Window::default()),
         gather(Hidden::Last(4), Merge::Aggregate(aggregation(true)), window),
         gather(Hidden::Last(4), Merge::Aggregate(aggregation(false)), window),

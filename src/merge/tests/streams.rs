@@ -140,13 +140,15 @@ fn distinct_rows_go_out_once() {
 }
 
 #[test]
-fn bounds_after_twins_are_counted_from_the_twins_end() {
-    let plan = gather(Hidden::Twice(2), Merge::Distinct(vec![]), Window { limit: Some(0), offset: Some(1) });
+fn bounds_stand_behind_the_twins() {
+    let plan = gather(Hidden::Twice(2), Merge::Distinct(vec![]), Window { limit: Some(1), offset: Some(2) });
     let row = |value: i64| vec![text("x"), int8(value), int8(2), int8(1)];
     let shards = [vec![row(1), row(2)], vec![row(2), row(3), row(4)]];
     let columns = &[oid::INT4, oid::INT8, oid::INT8, oid::INT8];
     let make = || described(plan.clone(), setup(2), columns).unwrap();
     assert_eq!(merged(make, &shards, 1).len(), 2);
+    let twin = gather(Hidden::Twice(2), Merge::Distinct(vec![]), Window { limit: Some(0), offset: None });
+    assert!(described(twin, setup(1), columns).is_err());
 }
 
 #[test]
