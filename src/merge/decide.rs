@@ -28,6 +28,8 @@ pub(super) enum Body {
     Groups(Box<Groups>),
     /// Rows are collected for a final statement.
     Collect(Collect),
+    /// Something was wrong.
+    Failed,
 }
 
 /// How many columns are the client's, and how many there are.
@@ -61,14 +63,13 @@ impl Shares {
         if column < end { Ok(column) } else { Err(misplanned(format!("hidden column {index} of {self:?}"))) }
     }
 
-    /// The column of a bound: for [`Hidden::Twice`] counted after the twins.
+    /// The column of a bound: behind the twins, if there are any, which count.
     fn bound(&self, index: u16) -> Result<usize, PgError> {
-        match self.hidden {
-            Hidden::Last(_) => self.hidden(index),
-            Hidden::Twice(_) => match 2 * self.visible + usize::from(index) {
-                column if column < self.columns => Ok(column),
-                _ => Err(misplanned(format!("bound {index} of {self:?}"))),
-            },
+        let start = if let Hidden::Twice(_) = self.hidden { 2 * self.visible } else { self.visible };
+        let column = self.visible + usize::from(index);
+        match (start..self.columns).contains(&column) {
+            true => Ok(column),
+            false => Err(misplanned(format!("bound {index} of {self:?}"))),
         }
     }
 }

@@ -113,16 +113,19 @@ pub(super) fn float8(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
 
 /// `cmp_numerics`: -Infinity, numbers, Infinity, NaN. Zeros at either end of the digits and the shown scale say nothing.
 pub(super) fn numeric(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
-    let finite = match numeric::read(value)? {
-        Numeric::MinusInfinity => return done(key.push(0)),
-        Numeric::Infinity => return done(key.push(4)),
-        Numeric::Nan => return done(key.push(5)),
-        Numeric::Finite(finite) => finite,
+    let (class, finite) = match numeric::read(value)? {
+        Numeric::MinusInfinity => (0, None),
+        Numeric::Infinity => (4, None),
+        Numeric::Nan => (5, None),
+        Numeric::Finite(finite) => match finite.digits().rposition(|digit| digit != 0) {
+            None => (2, None),
+            Some(last) => (if finite.negative { 1 } else { 3 }, Some((finite, last))),
+        },
     };
-    let zeros = finite.digits().take_while(|digit| *digit == 0).count();
-    let Some(last) = finite.digits().rposition(|digit| digit != 0) else { return done(key.push(2)) };
-    key.push(if finite.negative { 1 } else { 3 });
+    key.push(class);
+    let Some((finite, last)) = finite else { return Ok(()) };
     let start = key.len();
+    let zeros = finite.digits().take_while(|digit| *digit == 0).count();
     let weight = finite.weight - zeros as i32;
     key.extend_from_slice(&(weight as u32 ^ 1 << 31).to_be_bytes());
     for digit in finite.digits().take(last + 1).skip(zeros) {
@@ -133,10 +136,6 @@ pub(super) fn numeric(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     if finite.negative {
         turn(&mut key[start..]);
     }
-    Ok(())
-}
-
-fn done((): ()) -> Result<(), Fault> {
     Ok(())
 }
 

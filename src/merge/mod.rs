@@ -234,12 +234,18 @@ impl Merger {
         if !self.wants(shard) {
             return Ok(false);
         }
+        let taken = self.take(shard, incoming);
+        self.keep(taken)
+    }
+
+    fn take(&mut self, shard: usize, incoming: &mut BytesMut) -> Result<bool, PgError> {
         let (Some(body), Some(source)) = (&mut self.body, self.sources.get_mut(shard)) else { return Ok(false) };
         if source.take(incoming, self.columns)? == 0 {
             return Ok(false);
         }
         match body {
             Body::Nothing => return Err(source.blame(fault::Fault::Garbage("rows, and had described none"))),
+            Body::Failed => return Err(failed()),
             Body::Stream(stream) => return stream.arrived(shard, source).map(|()| true),
             Body::Groups(groups) => groups.add(shard as u16, source.rows()),
             Body::Collect(collect) => collect.add(source.rows()),
@@ -260,10 +266,11 @@ impl Merger {
         }
         self.tags.add(tag, source.name())?;
         source.set_complete();
-        match &mut self.body {
+        let arrived = match &mut self.body {
             Some(Body::Stream(stream)) => stream.arrived(shard, source),
             _ => Ok(()),
-        }
+        };
+        self.keep(arrived)
     }
 
     /// Puts out what can be, at most `room` rows (`u64::MAX`: no limit).
@@ -273,15 +280,29 @@ impl Merger {
     /// # Errors
     /// As [`Merger::feed`], and rows that are missing where they are counted.
     pub fn pump(&mut self, out: &mut BytesMut, room: u64) -> Result<Step, PgError> {
+        let step = self.put_out(out, room);
+        self.keep(step)
+    }
+
+    fn put_out(&mut self, out: &mut BytesMut, room: u64) -> Result<Step, PgError> {
         let complete = self.sources.iter().all(Source::is_complete);
         let next = match &mut self.body {
             Some(Body::Stream(stream)) => return stream.pump(&mut self.sources, out, room),
             Some(Body::Groups(groups)) if complete => return groups.pump(out, room).map_err(fault::Fault::own),
             Some(Body::Collect(_)) if complete => Next::Finish,
             Some(Body::Nothing) if complete => Next::Done,
+            Some(Body::Failed) => return Err(failed()),
             _ => Next::Rows,
         };
         Ok(Step { rows: 0, next })
+    }
+
+    /// After an error the merge is in no state to go on.
+    fn keep<T>(&mut self, result: Result<T, PgError>) -> Result<T, PgError> {
+        if result.is_err() {
+            self.body = Some(Body::Failed);
+        }
+        result
     }
 
     /// LIMIT is reached: no shard is wanted any more.
@@ -312,6 +333,10 @@ impl Merger {
 
 /// Arrays and groups hold lengths of 32 bits; PostgreSQL's own values end at 1 GB.
 const MOST_HELD: usize = 1 << 30;
+
+fn failed() -> PgError {
+    PgError::new(SqlState::INTERNAL_ERROR, "a merge that has failed was asked to go on")
+}
 
 fn misnumbered() -> PgError {
     PgError::new(SqlState::INTERNAL_ERROR, "a shard that takes no part in the statement has answered")

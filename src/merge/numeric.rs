@@ -111,8 +111,9 @@ impl Decimal {
     pub fn write(&self) -> Result<Vec<u8>, Fault> {
         let (sign, weight, digits, scale): (u16, i32, &[u16], u16) = match self {
             Decimal::Nan => (0xc000, 0, &[], 0),
-            Decimal::Infinite { negative: false } => (0xd000, 0, &[], 0),
-            Decimal::Infinite { negative: true } => (0xf000, 0, &[], 0),
+            // The scale is what `numeric_send` makes of an infinity's header.
+            Decimal::Infinite { negative: false } => (0xd000, 0, &[], 0x20),
+            Decimal::Infinite { negative: true } => (0xf000, 0, &[], 0x20),
             Decimal::Finite { negative, weight, digits, scale } => {
                 (if *negative { 0x4000 } else { 0 }, *weight, digits, *scale)
             }

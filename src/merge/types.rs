@@ -73,7 +73,7 @@ const TYPES: &[Type] = &[
     known(1184, "timestamptz", 1185, key::signed::<8>),
     known(1186, "interval", 1187, key::interval),
     known(1266, "timetz", 1270, key::time_with_zone),
-    known(1560, "bit", 1561, key::bits),
+    known(1560, "\"bit\"", 1561, key::bits),
     known(1562, "varbit", 1563, key::bits),
     known(1700, "numeric", 1231, key::numeric),
     known(2950, "uuid", 2951, key::unsigned::<16>),
