@@ -218,7 +218,7 @@ mod tests {
         encode::parse_complete(&mut whole);
         encode::bind_complete(&mut whole);
         encode::row_description(&mut whole, &["a"]);
-        encode::data_row(&mut whole, [Some("1")].iter());
+        encode::data_row(&mut whole, [Some("1")].into_iter());
         encode::command_complete(&mut whole, "SELECT 1");
         encode::ready_for_query(&mut whole, b'I');
         for step in 1..whole.len() {
@@ -261,7 +261,7 @@ mod tests {
         }
         // A row where none is owed.
         let mut row = BytesMut::new();
-        encode::data_row(&mut row, [Some("1")].iter());
+        encode::data_row(&mut row, [Some("1")].into_iter());
         assert!(answers(&[Owed::Ready]).next(&mut row, 1 << 20).is_err());
     }
 }

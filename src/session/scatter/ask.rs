@@ -143,6 +143,11 @@ impl Session {
             part.answers.expect(Owed::Bind);
             request::describe_portal(&mut out, &run.portal);
             part.answers.expect(Owed::Portal);
+            // A server keeps what it has to say until it says enough. Where the rows of some shards may do, the description of one that finds its
+            // rows late must not be waited for.
+            if job.gather.window.limit.is_some() {
+                request::flush(&mut out);
+            }
             part.finish_asking(&run.portal, order, &mut out);
         }
         Ok(())
