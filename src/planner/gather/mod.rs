@@ -187,7 +187,7 @@ impl Planner<'_> {
                 "Put the shard key into DISTINCT ON.",
             )),
             Some(Distinct::Distinct) if !covered.distinct => self.distinct(query, block, keyspace),
-            _ => self.ordered(query, block, keyspace),
+            _ => self.in_order(query, block, keyspace),
         }
     }
 

@@ -19,7 +19,7 @@ const MAX_HIDDEN: usize = 500;
 
 impl Planner<'_> {
     /// The shards' rows in order, as many as are wanted.
-    pub(super) fn ordered(
+    pub(super) fn in_order(
         &mut self,
         query: &Query,
         block: &Block<'_>,

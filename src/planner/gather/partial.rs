@@ -157,8 +157,13 @@ impl Planner<'_> {
                             .filter_map(|at| self.instances.get(*at))
                             .all(|one| one.complete && one.columns.iter().all(|column| column.name != *name))
                 });
+                // `SELECT a ... GROUP BY a`: whichever of the two it is, it is the same.
+                let itself = |at: &usize| {
+                    let item = block.items.get(*at).map(|item| &item.what);
+                    matches!(item, Some(What::Expr(Expr::Identifier(own), _)) if scope::fold(own) == name)
+                };
                 match hits.as_slice() {
-                    [] => Ok(Target::Own),
+                    hits if hits.iter().all(itself) => Ok(Target::Own),
                     [at] if free => Ok(Target::Item(*at)),
                     _ => Err(uncertain(&format!("GROUP BY \"{name}\", which may name several columns,"))),
                 }

@@ -36,7 +36,7 @@ pub struct Survey {
     /// COLLATE, or a type that may have a collation of its own.
     pub collates: bool,
     /// The tree and the tokens do not agree.
-    lost: bool,
+    pub lost: bool,
 }
 
 /// A name and its tokens.
@@ -92,8 +92,8 @@ impl Planner<'_> {
     }
 
     /// Whether a function makes one value of many rows.
-    pub(super) fn is_aggregate(&self, name: &str) -> bool {
-        AGGREGATES.contains(&name) || self.context.catalog.aggregates.contains(name)
+    pub(super) fn names_aggregate(&self, name: &str) -> bool {
+        functions::is_aggregate(name) || self.context.catalog.aggregates.contains(name)
     }
 }
 
@@ -148,7 +148,7 @@ impl Walk<'_> {
     /// An aggregate of the block itself.
     fn is_call(&self, function: &Function) -> bool {
         let bare = function.name.0.last().and_then(|part| part.as_ident()).map(scope::fold);
-        self.depth == 0 && function.over.is_none() && bare.is_some_and(|bare| self.planner.is_aggregate(&bare))
+        self.depth == 0 && function.over.is_none() && bare.is_some_and(|bare| self.planner.names_aggregate(&bare))
     }
 
     fn name(&mut self, idents: &[Ident]) {
@@ -186,10 +186,10 @@ impl Walk<'_> {
         let users = !system && (names.len() > 1 || self.planner.context.catalog.functions.contains_key(&bare));
         // What an aggregate is given is computed once, whatever it is.
         if self.inside == 0 {
-            self.found.erratic |= is_erratic(&bare) || users && !self.immutable(&bare);
+            self.found.erratic |= if users { !self.immutable(&bare) } else { is_erratic(&bare) };
         }
         if self.depth > 0 {
-            if function.over.is_none() && self.planner.is_aggregate(&bare) {
+            if function.over.is_none() && self.planner.names_aggregate(&bare) {
                 self.found.inner_aggregates.push(argument_names(function));
             }
             return;
@@ -198,7 +198,7 @@ impl Walk<'_> {
             self.found.windows = true;
             return;
         }
-        if self.planner.is_aggregate(&bare) {
+        if self.planner.names_aggregate(&bare) {
             match aggregate(&self.tokens, function, &idents, bare, users) {
                 Some(call) => {
                     let mut walk = Walk {
@@ -346,67 +346,6 @@ fn is_erratic(name: &str) -> bool {
     ];
     ERRATIC.contains(&name) || !matches!(functions::class(name), Class::Plain | Class::Moment)
 }
-
-/// PostgreSQL's own aggregates.
-const AGGREGATES: &[&str] = &[
-    "any_value",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "covar_pop",
-    "covar_samp",
-    "cume_dist",
-    "dense_rank",
-    "every",
-    "grouping",
-    "json_agg",
-    "json_agg_strict",
-    "json_arrayagg",
-    "json_object_agg",
-    "json_object_agg_strict",
-    "json_object_agg_unique",
-    "json_object_agg_unique_strict",
-    "json_objectagg",
-    "jsonb_agg",
-    "jsonb_agg_strict",
-    "jsonb_object_agg",
-    "jsonb_object_agg_strict",
-    "jsonb_object_agg_unique",
-    "jsonb_object_agg_unique_strict",
-    "max",
-    "min",
-    "mode",
-    "percent_rank",
-    "percentile_cont",
-    "percentile_disc",
-    "range_agg",
-    "range_intersect_agg",
-    "rank",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "var_pop",
-    "var_samp",
-    "variance",
-    "xmlagg",
-];
 
 /// PostgreSQL's functions that give several rows where a value is expected.
 const SETS: &[&str] = &[
