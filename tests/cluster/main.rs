@@ -11,4 +11,5 @@ mod programs;
 mod raw;
 mod sample;
 mod settings;
+mod transactions;
 mod wire;
