@@ -17,6 +17,7 @@ mod attach;
 mod begin;
 mod command;
 mod commit;
+mod cursors;
 mod effects;
 mod extended;
 mod io;
@@ -53,6 +54,7 @@ use crate::sqlstate::SqlState;
 use crate::types::key::DecodeContext;
 
 use client::Client;
+use cursors::Cursor;
 use effects::After;
 use extended::{Batch, Portal};
 use participants::Part;
@@ -102,6 +104,8 @@ pub struct Session {
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
+    /// Where cursors and portals are that outlive their batch.
+    cursors: Vec<Cursor>,
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
@@ -236,6 +240,7 @@ impl Session {
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
+            cursors: Vec::new(),
             batch: Batch::default(),
             proving: VecDeque::new(),
             journal: Vec::new(),

@@ -388,3 +388,75 @@ fn constraints_are_deferred_on_every_shard() {
     ]);
     stage.same_rows();
 }
+
+#[test]
+fn a_cursor_is_fetched_from_where_it_is() {
+    let mut stage = Stage::new();
+    let steps = [
+        "BEGIN",
+        "DECLARE a SCROLL CURSOR FOR SELECT n, x FROM items, generate_series(1, 3) x WHERE id = A0",
+        "FETCH a",
+        "/* the other */ DECLARE \"B x\" CURSOR FOR SELECT n, x FROM items, generate_series(1, 3) x WHERE id = B0",
+        "FETCH a",
+        "UPDATE items SET n = 3 WHERE id = A0",
+        "FETCH 2 FROM \"B x\"",
+        "MOVE BACKWARD ALL IN a",
+        "SAVEPOINT s",
+        "FETCH NEXT FROM a",
+        "FETCH FROM \"B x\"",
+        "CLOSE a",
+        "UPDATE items SET n = 3 WHERE id = A0",
+        "CLOSE \"B x\"",
+        "FETCH a",
+        "ROLLBACK TO s",
+        "CLOSE ALL",
+        "COMMIT",
+    ];
+    stage.same(&steps);
+    stage.same_rows();
+    stage.same_extended(&steps);
+    stage.same_rows();
+}
+
+#[test]
+fn a_portal_is_read_on_after_statements_on_another_shard() {
+    let mut stage = Stage::new();
+    let read = stage.text("SELECT n, x FROM items, generate_series(1, 5) x WHERE id = A0");
+    let write = stage.text("UPDATE items SET n = n + 1 WHERE id = B0");
+    let parse = (b'P', [b"\0", read.as_bytes(), b"\0\0\0"].concat());
+    let bind = (b'B', [&b"p1\0\0"[..], &[0; 6]].concat());
+    let execute = |rows: u8| (b'E', [&b"p1\0"[..], &[0, 0, 0, rows]].concat());
+    let sync = (b'S', vec![]);
+    let mut replies = Vec::new();
+    for wire in [&mut stage.proxy, &mut stage.plain] {
+        replies.push(vec![wire.query("BEGIN")]);
+        let replies = replies.last_mut().unwrap();
+        wire.send(&[parse.clone(), bind.clone(), execute(2), sync.clone()]);
+        replies.push(wire.collect());
+        replies.push(wire.query(&write));
+        wire.send(&[(b'D', b"Pp1\0".to_vec()), execute(2), sync.clone()]);
+        replies.push(wire.collect());
+        replies.push(extended(wire, &write));
+        wire.send(&[execute(0), (b'C', b"Pp1\0".to_vec()), execute(0), sync.clone()]);
+        replies.push(wire.collect().comparable());
+        replies.push(wire.query("COMMIT"));
+    }
+    assert_eq!(replies[0], replies[1]);
+    assert!(replies[0].iter().any(|reply| reply.rows.len() == 2));
+    stage.same_rows();
+}
+
+#[test]
+fn notices_and_notifications_come_once() {
+    let mut stage = Stage::new();
+    stage.same(&[
+        "LISTEN news",
+        "BEGIN",
+        "UPDATE items SET n = 1 WHERE id = A0",
+        "SELECT n FROM items WHERE id = B0",
+        "COMMIT",
+        "SELECT pg_notify('news', 'one')",
+        "UNLISTEN *",
+        "SELECT 1",
+    ]);
+}
