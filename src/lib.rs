@@ -13,7 +13,7 @@
 //! | 4 | [`planner`] | from text to plan, or to a refusal with a reason |
 //! | 5 | [`backend`] [`local`] | one connection to one server; servers on this machine for demo and tests |
 //! | 6 | [`topology`] | all shards, and their catalogs as one snapshot |
-//! | 7 | [`pool`] | server connections, shared and bounded |
+//! | 7 | [`meter`] [`pool`] | what statements cost; server connections, shared and bounded |
 //! | 8 | [`session`] | one client's settings, statements, transaction block and dispatch |
 //! | 9 | [`admin`] | the operator's console |
 //! | 10 | [`frontend`] | listening, startup, authentication, the client's socket |
@@ -32,6 +32,7 @@ pub mod docs;
 pub mod error;
 pub mod frontend;
 pub mod local;
+pub mod meter;
 pub mod plan;
 pub mod planner;
 pub mod pool;

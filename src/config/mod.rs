@@ -114,6 +114,8 @@ pub struct User {
     pub verifier: Option<ScramVerifier>,
     /// May run admin commands and ALTER VSCHEMA.
     pub operator: bool,
+    /// May look at the console.
+    pub stats: bool,
     /// The name this user has on the servers, if another.
     pub server_user: Option<String>,
     /// The password this user has on the servers, if another.
@@ -254,6 +256,8 @@ pub struct Log {
     pub level: String,
     /// For people or for machines.
     pub format: LogFormat,
+    /// Statements that take as long are logged.
+    pub slow: Option<Duration>,
 }
 
 /// For people or for machines.

@@ -12,13 +12,16 @@
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
+pub mod activity;
 mod attach;
 mod begin;
 mod command;
 mod effects;
 mod extended;
+mod gate;
 mod io;
 mod local;
+mod meter;
 mod prove;
 mod route;
 mod simple;
@@ -110,6 +113,8 @@ pub struct Session {
     recheck: bool,
     /// All that waits to be sent are answers of ours: they go out together with the backend's, which is on its way.
     own_only: bool,
+    /// What its statements cost.
+    meter: meter::Meter,
 }
 
 /// A backend that is this session's for now.
@@ -230,6 +235,7 @@ impl Session {
             leaving: false,
             recheck: false,
             own_only: false,
+            meter: meter::Meter::default(),
             shared,
         }
     }
@@ -356,7 +362,9 @@ impl Session {
     }
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         let outcome = match tag {
+            _ if waited.is_err() => waited,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -400,6 +408,7 @@ impl Session {
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
+                self.meter_refused(tag, frame, &error);
                 self.refuse(&error, matches!(tag, b'Q' | b'F' | b'S'));
                 Ok(())
             }
@@ -410,7 +419,6 @@ impl Session {
     /// by itself, as it does after a simple query.
     fn refuse(&mut self, error: &PgError, alone: bool) {
         tracing::debug!(user = %self.user, code = %error.code, message = %error.message, "refused");
-        metrics::counter!("goldseam_refusals_total", "sqlstate" => error.code.to_string()).increment(1);
         let mut message = BytesMut::new();
         encode::error_response(&mut message, error);
         let open = self.attached.filter(|_| !self.transaction.is_idle() || self.batch.open);
@@ -479,9 +487,10 @@ impl Session {
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.
     async fn leave(mut self) {
         self.client.close().await;
+        self.meter_flush();
         self.handle.aim(None);
         self.handle.set_status(Status::Idle);
-        let clean = self.is_at_rest() && !self.handle.is_cancelling();
+        let clean = self.is_at_rest() && !self.handle.is_cancelling() && !self.handle.activity.is_killed();
         for mut held in self.held.drain(..) {
             if clean && held.lease.is_clean() && held.lease.query("DISCARD ALL").await.is_ok() {
                 held.lease.prepared.clear();

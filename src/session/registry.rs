@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::activity::Activity;
 use crate::error::PgError;
 use crate::plan::Pin;
 use crate::sqlstate::SqlState;
@@ -51,6 +52,8 @@ pub struct Handle {
     target: Mutex<Option<CancelTarget>>,
     cancelled: AtomicBool,
     pins: Mutex<Vec<(ShardId, Pin)>>,
+    /// What it is doing.
+    pub activity: Activity,
 }
 
 /// What a client is doing, in PgBouncer's words.
@@ -77,6 +80,9 @@ impl Handle {
 
     /// The session says what it is doing.
     pub fn set_status(&self, status: Status) {
+        if status == Status::Waiting {
+            self.activity.waits();
+        }
         self.status.store(status as u8, Ordering::Relaxed);
     }
 
@@ -234,6 +240,7 @@ impl Clients {
             target: Mutex::new(None),
             cancelled: AtomicBool::new(false),
             pins: Mutex::new(Vec::new()),
+            activity: Activity::default(),
         });
         by_pid.insert(pid, handle.clone());
         Ok(Registration { clients: self.clone(), handle })

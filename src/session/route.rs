@@ -70,6 +70,7 @@ impl Session {
             self.normalize(text, normalized)?;
             let hint = self.hint(text, normalized)?;
             let Some(plan) = self.shared.plans.get(self.context.key(normalized.key, hint)) else { return Ok(None) };
+            self.shared.meters.totals.plan(true);
             let values = TextValues { text, literals: &normalized.literals };
             let destination = self.resolve(&plan, &values)?;
             Ok(Some((plan, destination)))
@@ -130,11 +131,13 @@ impl Session {
     pub(super) fn plan_of(&self, text: &str, normalized: u128, hint: Option<ShardId>) -> Arc<Plan> {
         let key = self.context.key(normalized, hint);
         if let Some(plan) = self.shared.plans.get(key) {
-            metrics::counter!("goldseam_plan_cache_hits_total").increment(1);
+            self.shared.meters.totals.plan(true);
             return plan;
         }
-        metrics::counter!("goldseam_plan_cache_misses_total").increment(1);
-        let plan = Arc::new(aside(text, || self.context.plan(text, hint, self.state.sql_limits())));
+        self.shared.meters.totals.plan(false);
+        let mut plan = aside(text, || self.context.plan(text, hint, self.state.sql_limits()));
+        plan.effects.tally = Some(self.shared.meters.queries.tally(normalized, text, &plan));
+        let plan = Arc::new(plan);
         tracing::debug!(statement = text, plan = ?plan.verdict, "planned");
         self.shared.plans.insert(key, plan.clone());
         plan

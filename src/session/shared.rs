@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::config::Config;
+use crate::meter::Meters;
 use crate::pool::{Directories, Pools};
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// What statements cost.
+    pub meters: Arc<Meters>,
     /// A secret of this process: nobody can prepare texts whose hashes meet.
     pub seed: u64,
     /// Set once the server listens.
@@ -67,12 +70,14 @@ impl Shared {
         let mut seed = [0u8; 8];
         getrandom::fill(&mut seed)?;
         let seed = u64::from_ne_bytes(seed);
+        let meters = Arc::new(Meters::new(&state.config.shard_names(), state.config.plan_cache));
         Ok(Arc::new(Shared {
             plans: PlanCache::new(state.config.plan_cache),
             state: ArcSwap::from_pointee(state),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
+            meters,
             seed,
             reloader: ArcSwapOption::empty(),
         }))
