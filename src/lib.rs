@@ -16,7 +16,7 @@
 //! | 7 | [`meter`] [`pool`] | what statements cost; server connections, shared and bounded |
 //! | 8 | [`session`] | one client's settings, statements, transaction block and dispatch |
 //! | 9 | [`admin`] | the operator's console |
-//! | 10 | [`frontend`] | listening, startup, authentication, the client's socket |
+//! | 10 | [`dashboard`] [`frontend`] | HTTP: metrics, health, API; listening, startup, authentication, the client's socket |
 //! | 11 | `server` | builds everything from a configuration, runs it, drains it |
 //! | 12 | [`cli`] [`docs`] `main` | flags, subcommands, exit codes |
 #![warn(missing_docs)]
@@ -28,6 +28,7 @@ pub mod backend;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod docs;
 pub mod error;
 pub mod frontend;

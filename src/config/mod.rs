@@ -9,6 +9,7 @@
 
 pub mod document;
 pub mod raw;
+mod settings;
 pub mod units;
 pub mod url;
 mod validate;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use document::{Document, FileError};
+pub use settings::Setting;
 
 /// A password: kept out of logs and debug prints.
 #[derive(Clone, PartialEq, Eq)]

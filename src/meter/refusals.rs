@@ -1,5 +1,6 @@
 //! What was not answered: the statements for which somebody has to change something.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::SystemTime;
 
@@ -31,6 +32,8 @@ pub struct Refusal {
 /// The register.
 #[derive(Debug)]
 pub struct Refusals {
+    /// Goldseam's own codes: a few.
+    by_code: Mutex<HashMap<SqlState, u64>>,
     seen: Mutex<LruCache<(SqlState, String, String), Seen>>,
 }
 
@@ -43,13 +46,17 @@ struct Seen {
 
 impl Default for Refusals {
     fn default() -> Self {
-        Refusals { seen: Mutex::new(LruCache::new(NonZeroUsize::new(MOST).unwrap_or(NonZeroUsize::MIN))) }
+        Refusals {
+            by_code: Mutex::default(),
+            seen: Mutex::new(LruCache::new(NonZeroUsize::new(MOST).unwrap_or(NonZeroUsize::MIN))),
+        }
     }
 }
 
 impl Refusals {
     /// One more.
     pub fn add(&self, code: SqlState, message: &str, hint: Option<&str>, statement: String) {
+        *self.by_code.lock().entry(code).or_default() += 1;
         let mut seen = self.seen.lock();
         let hint = hint.map(str::to_owned);
         let entry = seen.get_or_insert_mut((code, message.to_owned(), statement), || Seen {
@@ -59,6 +66,11 @@ impl Refusals {
         });
         entry.count += 1;
         entry.last = SystemTime::now();
+    }
+
+    /// How many of each code, forgotten ones among them.
+    pub fn by_code(&self) -> Vec<(SqlState, u64)> {
+        self.by_code.lock().iter().map(|(code, count)| (*code, *count)).collect()
     }
 
     /// All, the most frequent first.
@@ -93,6 +105,7 @@ mod tests {
             refusals.add(SqlState::FEATURE_NOT_SUPPORTED, "m", Some("h"), "often".into());
         }
         let list = refusals.list();
+        assert_eq!(refusals.by_code(), [(SqlState::FEATURE_NOT_SUPPORTED, 10_000)]);
         assert_eq!((list.len(), list[0].count, list[0].statement.as_str()), (MOST, 5_000, "often"));
     }
 }

@@ -25,6 +25,16 @@ pub enum ClientStream {
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
 }
 
+impl ClientStream {
+    /// Our end of it.
+    pub fn local(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            ClientStream::Plain(stream) => stream.local_addr().ok(),
+            ClientStream::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+        }
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

@@ -1,9 +1,10 @@
 //! A session before the closed gate ([`Gate`](crate::pool::Gate)): its next transaction waits, until RESUME lets it go on.
 
 use std::future::{Future, poll_fn};
+use std::sync::Arc;
 use std::task::Poll;
 
-use super::registry::Status;
+use super::registry::{Handle, Status};
 use super::{Over, Session, Trouble, io};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
@@ -14,6 +15,11 @@ pub(super) fn killed() -> Over {
 }
 
 impl Session {
+    /// Who it is, for whoever looks at it from outside.
+    pub fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.handle)
+    }
+
     /// Whether a message has to wait for RESUME: it would begin a transaction. One that holds a server connection goes on.
     pub(super) fn must_wait(&self, tag: u8) -> bool {
         self.shared.pools.gate().is_closed()

@@ -21,7 +21,7 @@ mod extended;
 mod gate;
 mod io;
 mod local;
-mod meter;
+pub mod meter;
 mod prove;
 mod route;
 mod simple;

@@ -263,6 +263,11 @@ impl Clients {
         self.len() == 0
     }
 
+    /// Whether nobody new is let in.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Nobody new, and everybody ends with their transaction.
     pub fn stop_all(&self) {
         self.stopping.store(true, Ordering::Release);

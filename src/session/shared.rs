@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::meter::Meters;
@@ -44,6 +45,17 @@ impl State {
 /// Tells the server to read its files again; answers when it has, with what was wrong.
 pub type Reloader = Box<dyn Fn() -> tokio::sync::oneshot::Receiver<Result<(), String>> + Send + Sync>;
 
+/// How the process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// At once.
+    Now,
+    /// When all transactions have ended, as after SIGTERM.
+    AfterTransactions,
+    /// When all clients have left by themselves.
+    AfterClients,
+}
+
 /// One for the whole process.
 pub struct Shared {
     /// The configuration in force.
@@ -60,6 +72,8 @@ pub struct Shared {
     pub meters: Arc<Meters>,
     /// A secret of this process: nobody can prepare texts whose hashes meet.
     pub seed: u64,
+    /// An operator's wish.
+    pub shutdown: watch::Sender<Option<Shutdown>>,
     /// Set once the server listens.
     pub reloader: ArcSwapOption<Reloader>,
 }
@@ -79,6 +93,7 @@ impl Shared {
             clients: Arc::default(),
             meters,
             seed,
+            shutdown: watch::Sender::new(None),
             reloader: ArcSwapOption::empty(),
         }))
     }
