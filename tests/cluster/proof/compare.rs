@@ -5,7 +5,7 @@
 //! statement whose order leaves ties that can be told apart has to say so ([`Rule::by`]), as has one whose LIMIT leaves a choice
 //! ([`Rule::of`]).
 
-use super::client::{Answer, Column};
+use super::client::{Answer, Column, FIRST_OWN};
 
 /// How a statement's rows are compared, where its text does not say all.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -79,9 +79,10 @@ pub fn compare(sql: &str, rule: &Rule, found: &Answer, expected: &Answer, all: O
     if bags_match && one == other { Verdict::Same } else { different(found, expected) }
 }
 
-/// Arrays, records and ranges of types that are not PostgreSQL's own have their OIDs in binary form.
+/// In binary form names of things (`regclass`) are OIDs, and arrays, records and ranges of types that are not PostgreSQL's own begin with one.
 fn hide_own_types(answer: &mut Answer) {
     const RECORD: u32 = 2249;
+    const NAMES: [u32; 5] = [24, 26, 2205, 2206, 4096];
     let Some(columns) = answer.descriptions.last() else { return };
     let hidden: Vec<usize> = columns
         .iter()
@@ -89,7 +90,17 @@ fn hide_own_types(answer: &mut Answer) {
         .filter(|(_, column)| column.format == 1 && column.length < 0 && matches!(column.type_oid, 0 | RECORD))
         .map(|(at, _)| at)
         .collect();
+    let named: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.format == 1 && NAMES.contains(&column.type_oid))
+        .map(|(at, _)| at)
+        .collect();
     for row in &mut answer.rows {
+        for at in &named {
+            let own = |bytes: &Vec<u8>| u32::from_be_bytes(bytes.as_slice().try_into().unwrap()) >= FIRST_OWN;
+            row[*at] = row[*at].take().filter(|bytes| !own(bytes));
+        }
         for at in &hidden {
             // Enumerations are words in binary form too, and these have no OID before them.
             row[*at] = row[*at].take().filter(|bytes| !bytes.contains(&0));

@@ -4,7 +4,7 @@
 //! compare text byte by byte (`C`), one layout compares it as people do (ICU), where Goldseam must either leave the order to a server or
 //! refuse. Shards make types and tables after a few others that are dropped again, so that OIDs differ from server to server.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use goldseam::types::key::{DecodeContext, KeyType, Match, Raw, decode_stored};
 use goldseam::types::{Key, ShardId};
@@ -103,7 +103,8 @@ pub struct Layout {
     /// Text is not ordered by its bytes, so some orders may be refused here that are answered elsewhere.
     pub icu: bool,
     vschema: Vschema,
-    ports: Vec<u16>,
+    /// Sessions past the proxy: the shards', and last the plain server's.
+    servers: Mutex<Vec<Client>>,
     database: String,
     oracle: (u16, String),
     proxy: u16,
@@ -150,7 +151,9 @@ fn layout(fixture: &Fixture, plan: &Plan) -> Layout {
     }
     std::fs::write(folder.join("goldseam.toml"), config).unwrap();
     let proxy = fixture.runtime.block_on(fixture::start_proxy(&folder.join("goldseam.toml")));
-    Layout { name: plan.name, icu: plan.icu, vschema, ports, database, oracle, proxy }
+    let mut servers: Vec<Client> = ports.iter().map(|port| Client::open(*port, USER, &database)).collect();
+    servers.push(Client::open(oracle.0, USER, &oracle.1));
+    Layout { name: plan.name, icu: plan.icu, vschema, servers: Mutex::new(servers), database, oracle, proxy }
 }
 
 /// A new database in which `before` types were made before.
@@ -271,12 +274,13 @@ impl Layout {
     /// How the shards' rows of a table differ from those of the plain server, or from where they belong.
     pub fn difference(&self, table: &str) -> Option<String> {
         let homes = place_of(&self.vschema, table);
-        let mut plain = self.oracle().copy_out(table);
+        let mut servers = self.servers.lock().unwrap();
+        let mut plain = servers.last_mut().unwrap().copy_out(table);
         plain.sort();
         let reference = self.vschema.table("public", table).unwrap().placement == TablePlacement::Reference;
         let mut together = Vec::new();
         for shard in homes {
-            let mut rows = Client::open(self.ports[usize::from(shard.0)], USER, &self.database).copy_out(table);
+            let mut rows = servers[usize::from(shard.0)].copy_out(table);
             if reference {
                 rows.sort();
                 if rows != plain {
@@ -306,21 +310,16 @@ impl Layout {
         })
     }
 
-    /// What prepared transactions are left on the shards.
-    pub fn prepared(&self) -> Vec<String> {
-        let count = |port: &u16| {
-            Client::open(*port, USER, &self.database)
-                .one("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()")
-        };
-        self.ports.iter().map(count).collect()
+    /// How many prepared transactions are left on the shards.
+    pub fn prepared(&self) -> usize {
+        let sql = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+        let mut servers = self.servers.lock().unwrap();
+        servers.iter_mut().map(|server| server.one(sql).parse::<usize>().unwrap()).sum()
     }
 
     /// All tables on all servers as they were at first.
     pub fn restore(&self) {
-        for port in &self.ports {
-            Client::open(*port, USER, &self.database).script("CALL backup.restore();\n");
-        }
-        self.oracle().script("CALL backup.restore();\n");
+        self.servers.lock().unwrap().iter_mut().for_each(|server| server.script("CALL backup.restore();\n"));
     }
 }
 
