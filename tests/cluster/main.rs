@@ -11,6 +11,7 @@ mod programs;
 mod proof;
 mod raw;
 mod sample;
+mod scatter;
 mod settings;
 mod statements;
 mod wire;
