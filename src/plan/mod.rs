@@ -45,6 +45,9 @@ pub struct Route {
     /// Each sharded table of the statement, in every query block, and what restricts its key. Beside a `gather` only
     /// those of which each restricts the whole answer; none: all shards.
     pub keyed: Vec<Requirement>,
+    /// Beside a `gather`: not each of them restricts the whole, but there is one for each table, and a shard that none of them names adds
+    /// nothing.
+    pub apart: bool,
     /// Where it goes when nothing above says it.
     pub fallback: Fallback,
     /// What to do when the values lead to several shards, or no value is given.
@@ -117,6 +120,16 @@ pub enum KeySet {
 impl KeySet {
     /// Any key there is.
     pub const EVERYTHING: KeySet = KeySet::All(Vec::new());
+
+    /// Calls `meet` with each place that a value comes from.
+    pub fn sources<'s>(&'s self, meet: &mut dyn FnMut(&'s KeySource)) {
+        match self {
+            KeySet::Values(sources) => sources.iter().for_each(meet),
+            KeySet::Array(source) => meet(source),
+            KeySet::Range { lower, upper } => lower.iter().chain(upper).for_each(|edge| meet(&edge.at)),
+            KeySet::Any(sets) | KeySet::All(sets) => sets.iter().for_each(|set| set.sources(meet)),
+        }
+    }
 
     /// All of these hold. `> x` and `< y` become one range: of two intervals of one shard each may meet another half of the line.
     pub fn all(sets: impl IntoIterator<Item = KeySet>) -> KeySet {

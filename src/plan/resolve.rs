@@ -9,9 +9,11 @@
 //! *With a [`Gather`]* the statement is proven: its answer is the merge of what each shard answers over its own rows, for all shards
 //! of the keyspace. A shard may be left out of "all" if it adds nothing. Each requirement that the planner leaves in such a route
 //! restricts the whole answer: no row of it comes from a shard where the requirement has no row. (It does not leave that of the optional
-//! side of an outer join, say, whose rows matter on a few shards while the other side's come from all; and for the arms of a UNION it
-//! makes one of all.) So the shards are those that every requirement names: an intersection over the requirements, of each a union over
+//! side of an outer join, say, whose rows matter on a few shards while the other side's come from all.) So the shards are those that every requirement names: an intersection over the requirements, of each a union over
 //! its keys. Within one requirement, too, what holds together is intersected, because each row that matters fulfils all of it.
+//!
+//! Where none restricts the whole by itself (the sides of a FULL JOIN, the arms of a UNION) but every table has one, the shards are those
+//! that any of them names ([`Route::apart`]): on the others no table has a row that matters.
 //!
 //! More shards than needed are never wrong there, only slower; so what cannot be read with certainty narrows nothing, and without any
 //! requirement it is all shards. Rows of an INSERT are the exception: each has one place, and that must be certain.
@@ -138,7 +140,7 @@ impl Route {
         reading: &Reading<'_>,
         vschema: &'a Vschema,
     ) -> Result<Target<'a>, PgError> {
-        let mut places = Places::All;
+        let mut places = if self.apart { Places::Shards(ShardSet::default()) } else { Places::All };
         let mut rows = Vec::new();
         let mut inserted: Option<&Requirement> = None;
         let mut directory: Option<&Requirement> = None;
@@ -153,7 +155,7 @@ impl Route {
                 Places::Directory(_) => directory = directory.or(Some(requirement)),
                 _ => {}
             }
-            places = places.and(own);
+            places = if self.apart { places.or(own) } else { places.and(own) };
         }
         let needed = match places {
             Places::Shards(needed) => needed,

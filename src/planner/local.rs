@@ -295,7 +295,7 @@ impl Planner<'_> {
     /// How several shards answer a query, and what restricts them; none if it can only be one shard, or none is needed.
     pub(super) fn spread_read(
         &mut self,
-        query: &Query,
+        query: Option<&Query>,
         part: Option<usize>,
         found: &[Option<Result<Requirement, PgError>>],
     ) -> Option<Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>> {
@@ -336,8 +336,8 @@ impl Planner<'_> {
         }))
     }
 
-    fn gather_of(&mut self, proof: &Proof, query: &Query) -> Result<Arc<Gather>, PgError> {
-        if proof.rest == Rest::default() {
+    fn gather_of(&mut self, proof: &Proof, query: Option<&Query>) -> Result<Arc<Gather>, PgError> {
+        let Some(query) = query.filter(|_| proof.rest != Rest::default()) else {
             return Ok(Arc::new(Gather {
                 keyspace: proof.keyspace,
                 text: None,
@@ -345,7 +345,7 @@ impl Planner<'_> {
                 merge: Merge::Concat,
                 window: Default::default(),
             }));
-        }
+        };
         let covered = Covered { groups: !proof.rest.groups, distinct: !proof.rest.distinct, windows: true };
         self.gather(query, &proof.scope, proof.keyspace, covered).map(Arc::new)
     }

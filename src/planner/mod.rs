@@ -67,7 +67,6 @@ mod walk;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use sqlparser::ast::{Query, Statement};
 
@@ -171,6 +170,9 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         Statement::Delete(delete) => planner.delete(delete),
         _ => Err(refuse::construct("this statement")),
     };
+    if !scatter {
+        planner.spread = None;
+    }
     let effects = planner.effects();
     let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
     let literal = planner.literal;
@@ -400,10 +402,10 @@ impl<'c> Planner<'c> {
     /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
     fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
         let found = self.requirements();
-        let (mut gather, mut alone, mut sure) = (None, None, None);
+        let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
         let spread = match (read, self.spread.take()) {
-            (Some((query, part)), _) => self.spread_read(query, part, &found),
-            (None, Some(write)) => Some(self.spread_write(&write).map(|gather| (Arc::new(gather), None))),
+            (Some((query, part)), _) => self.spread_read(Some(query), part, &found),
+            (None, Some(write)) => self.spread_write(write, &found),
             (None, None) => None,
         };
         match spread {
@@ -412,6 +414,7 @@ impl<'c> Planner<'c> {
             None => {}
         }
         let mut keyed: Vec<Requirement> = Vec::new();
+        let complete = !found.iter().any(|found| matches!(found, Some(Err(_))));
         for (used, requirement) in self.uses.iter().zip(found) {
             let requirement = match requirement {
                 None => continue,
@@ -447,7 +450,9 @@ impl<'c> Planner<'c> {
             }
         }
         if let Some(sure) = sure {
-            keyed = sure;
+            // Nothing restricts the whole by itself; but where no table has a row that matters there is nothing to give.
+            apart = sure.is_empty() && complete;
+            keyed = if apart { keyed } else { sure };
         }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
         let spread = gather.is_some() || !keyed.is_empty() || !self.keyspaces.is_empty();
@@ -486,6 +491,7 @@ impl<'c> Planner<'c> {
             keyspaces: std::mem::take(&mut self.keyspaces),
             fixed,
             keyed,
+            apart,
             fallback,
             gather,
             alone,

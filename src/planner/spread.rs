@@ -11,42 +11,29 @@
 //!
 //! The transaction that makes all of it one write is the session's work.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{Insert, OnConflictAction, OnInsert, SetExpr};
 
-use super::Planner;
+use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
-use crate::plan::Gather;
 use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
+use crate::plan::{Gather, Requirement};
 use crate::sql::TokenKind;
-use crate::types::KeyspaceId;
 use crate::vschema::Table;
 
-/// A write that may go to several shards: how, or why not.
+/// A write that may go to several shards.
 #[derive(Debug)]
-pub(super) struct Spread {
-    keyspace: KeyspaceId,
-    text: Option<Text>,
-    merge: Merge,
+pub(super) enum Spread {
+    /// An INSERT whose shards get a part of its rows.
+    Rows(Gather),
+    /// An UPDATE or DELETE, sent as it is: its part of the tree.
+    Whole(usize),
 }
 
-impl Spread {
-    /// Every shard is sent the statement as it is.
-    pub fn whole(keyspace: KeyspaceId) -> Spread {
-        Spread { keyspace, text: None, merge: Merge::Concat }
-    }
-
-    /// As the plan has it.
-    pub fn gather(&self) -> Gather {
-        Gather {
-            keyspace: self.keyspace,
-            text: self.text.clone(),
-            hidden: Hidden::Last(0),
-            merge: self.merge.clone(),
-            window: Window::default(),
-        }
-    }
-}
+/// A gather, and the requirements of which each restricts the whole; none: those that were found.
+type Proven = Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>;
 
 impl Planner<'_> {
     /// How an INSERT of several rows is split by them, if it is one.
@@ -73,11 +60,13 @@ impl Planner<'_> {
             Some(_) => true,
         };
         let ordered = insert.returning.is_some() && !swallows && !relation.has_triggers;
-        Some(Spread {
+        Some(Spread::Rows(Gather {
             keyspace: table.keyspace,
             text: Some(Text { pieces }),
+            hidden: Hidden::Last(0),
             merge: if ordered { Merge::Rows } else { Merge::Concat },
-        })
+            window: Window::default(),
+        }))
     }
 
     /// The tokens of each row of VALUES, from parenthesis to parenthesis: the one place in the statement where so many follow the word.
@@ -139,40 +128,41 @@ impl Planner<'_> {
         }
     }
 
-    /// What a write over several shards comes to, once all of the statement is known; the error says why it needs one shard.
-    pub(super) fn spread_write(&self, spread: &Spread) -> Result<Gather, PgError> {
-        if self.timed || self.moment.is_some() {
-            let what = self.moment.as_deref().unwrap_or("now()");
-            return Err(PgError::unsupported(format!("{what} in a write over several shards"))
-                .with_detail("Each shard would take the time from its own clock, and the rows would differ.")
-                .with_hint("Give the time as a parameter or a literal, or send one statement for each shard key."));
+    /// How a write goes to several shards, or why it needs one; `None` if it is sure to need one only.
+    pub(super) fn spread_write(
+        &mut self,
+        write: Spread,
+        found: &[Option<Result<Requirement, PgError>>],
+    ) -> Option<Proven> {
+        let proven = match write {
+            Spread::Rows(gather) => self.stays_apart().map(|()| (Arc::new(gather), None)),
+            Spread::Whole(part) => self.spread_read(None, Some(part), found)?,
+        };
+        if !self.timed && self.moment.is_none() {
+            return Some(proven);
         }
-        self.stays_apart()?;
-        Ok(spread.gather())
+        let what = self.moment.as_deref().unwrap_or("now()");
+        Some(Err(PgError::unsupported(format!("{what} in a write over several shards"))
+            .with_detail("Each shard would take the time from its own clock, and the rows would differ.")
+            .with_hint("Give the time as a parameter or a literal, or send one statement for each shard key.")))
     }
 
-    /// Whether each shard can judge its rows by what it has.
+    /// Whether each shard can make its rows of what it has.
     fn stays_apart(&self) -> Result<(), PgError> {
         let mut sharded = self.uses.iter().filter(|used| !used.reference);
         if let (Some(_), Some(other)) = (sharded.next(), sharded.next()) {
-            return Err(PgError::unsupported("a write over several shards that reads other sharded tables")
+            return Err(PgError::unsupported("INSERT over several shards that reads sharded tables")
                 .with_detail(format!("Table \"{}\" may have rows for it on other shards.", other.table.name))
                 .with_hint("Send one statement for each shard key."));
         }
-        let single = self.fixed.as_ref().map(|(_, what)| format!("{what}, which is on one shard"));
-        let state = || {
-            if self.need_home.is_some() || self.home_unless_placed {
-                Some("catalogs, OIDs or functions of the home shard".to_string())
-            } else if self.attached || self.pin.is_some() {
-                Some("state of the session".to_string())
-            } else {
-                None
+        if let Some((shard, what)) = &self.fixed {
+            return Err(refuse::spoiled(&format!("{what} on shard {}", self.context.vschema.shard_name(*shard))));
+        }
+        match &self.spoiled {
+            Some(what) => Err(refuse::spoiled(what)),
+            None if self.attached || self.need_home.is_some() || self.pin.is_some() => {
+                Err(refuse::spoiled("state of one connection"))
             }
-        };
-        match single.or_else(state) {
-            Some(what) => Err(PgError::unsupported(format!("a write over several shards that uses {what}"))
-                .with_detail("The shards would not see the same.")
-                .with_hint("Read it first, and give the values as parameters.")),
             None => Ok(()),
         }
     }

@@ -272,7 +272,7 @@ impl Bench {
         }
         let values = CaseValues { text, literals: &normalized.literals, parameters };
         let decode = DecodeContext { utc: true, iso: true };
-        let mut lines = explain(&plan, &values, &self.vschema, &decode);
+        let mut lines = explain(&plan, text, &values, &self.vschema, &decode);
         if let Verdict::Refuse(error) = &plan.verdict {
             lines = vec![format!("{} {}", error.code, error.message)];
             lines.extend(error.detail.iter().chain(&error.hint).map(|line| format!("  {line}")));
@@ -432,7 +432,7 @@ fn what_is_too_deep_is_refused_and_the_stack_survives() {
     let subqueries = |n: usize| {
         format!("SELECT * FROM {}orders{} WHERE customer_id = 1", "(SELECT * FROM ".repeat(n), ") x".repeat(n))
     };
-    assert_eq!(verdict_code(&subqueries(180)).as_deref(), Some("0A000"));
+    assert_eq!(verdict_code(&subqueries(180)), None);
     assert_eq!(verdict_code(&subqueries(1_800)).as_deref(), Some("54001"));
     let many = format!("SELECT * FROM orders WHERE customer_id IN (1{})", ", 1".repeat(50_000));
     assert_eq!(verdict_code(&many), None);

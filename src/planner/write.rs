@@ -6,8 +6,10 @@ use sqlparser::ast::{
 };
 
 use super::condition::Reach;
+use super::from::From;
 use super::scope::{self, Instance, Place, Scope};
 use super::spread::Spread;
+use super::tree::Item;
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
@@ -251,6 +253,7 @@ impl Planner<'_> {
             Some(UpdateTableFromKind::AfterSet(tables)) => list = tables,
             Some(UpdateTableFromKind::BeforeSet(_)) => return Err(refuse::construct("this form of UPDATE")),
         }
+        let first = self.instances.len();
         let (at, place) = self.target(&update.table)?;
         let mut from = self.from(list)?;
         from.scope.instances.insert(0, at);
@@ -269,7 +272,7 @@ impl Planner<'_> {
                 }
             }
         }
-        self.scopes.push(from.scope.clone());
+        self.open_write(at, first, &mut from);
         let result = self.conditions(from).and_then(|()| {
             let values =
                 update.assignments.iter().map(|assignment| &assignment.value).filter(|value| !is_default(value));
@@ -280,7 +283,7 @@ impl Planner<'_> {
             }
         });
         let result = result.and_then(|()| self.returning_here(update.returning.as_deref()));
-        self.scopes.pop();
+        self.close_write(&place);
         result
     }
 
@@ -293,17 +296,32 @@ impl Planner<'_> {
             return Err(refuse::construct("this form of DELETE"));
         };
         let [target] = targets.as_slice() else { return Err(refuse::construct("DELETE from several tables")) };
-        let (at, _) = self.target(target)?;
+        let first = self.instances.len();
+        let (at, place) = self.target(target)?;
         let mut from = self.from(delete.using.as_deref().unwrap_or(&[]))?;
         from.scope.instances.insert(0, at);
-        self.scopes.push(from.scope.clone());
+        self.open_write(at, first, &mut from);
         let result = self.conditions(from).and_then(|()| match &delete.selection {
             Some(condition) => self.condition(condition, Reach::All),
             None => Ok(()),
         });
         let result = result.and_then(|()| self.returning_here(delete.returning.as_deref()));
-        self.scopes.pop();
+        self.close_write(&place);
         result
+    }
+
+    /// From here on names are those of the table `at` and of the list, which is joined to it.
+    fn open_write(&mut self, at: usize, first: usize, from: &mut From<'_>) {
+        let mut items = vec![Item::Leaf(at)];
+        items.append(&mut from.items);
+        self.tree.open_block(items, from.scope.clone(), first);
+        self.scopes.push(from.scope.clone());
+    }
+
+    fn close_write(&mut self, place: &Place) {
+        self.scopes.pop();
+        let part = self.tree.close_block(self.instances.len());
+        self.spread = matches!(place, Place::Sharded { .. }).then_some(Spread::Whole(part));
     }
 
     /// The table that an UPDATE or DELETE changes. A CTE's name does not hide it.
@@ -325,9 +343,6 @@ impl Planner<'_> {
             alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
         };
         let at = self.used(place.clone(), &parts, alias.as_ref().map(|alias| (&alias.name, names(alias))))?;
-        if let Place::Sharded { table, .. } = &place {
-            self.spread = Some(Spread::whole(table.keyspace));
-        }
         Ok((at, place))
     }
 

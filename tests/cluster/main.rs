@@ -10,5 +10,7 @@ mod pool;
 mod programs;
 mod raw;
 mod sample;
+mod scatter;
 mod settings;
+mod transactions;
 mod wire;

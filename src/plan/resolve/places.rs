@@ -73,7 +73,7 @@ impl Places {
     }
 
     /// OR: where one of both says.
-    fn or(self, other: Places) -> Places {
+    pub fn or(self, other: Places) -> Places {
         match (self, other) {
             (Places::All, _) | (_, Places::All) => Places::All,
             (Places::Shards(mut one), Places::Shards(other)) => {

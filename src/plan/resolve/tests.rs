@@ -166,6 +166,14 @@ gather | range in 5,15 | range in 15,25 => s1
 gather | range in 5 | range in 25 => any of s3 s0 s1 s2
 gather | hash * | range in 5,25 => s0 s2
 alone | range = 5 | range = 25 => 0A000 statement needs rows of several shards
+# Where only all of them together restrict the whole: any of them.
+apart | range in 5,15 | range in 15,25 => s0 s1 s2
+apart | range = 5 | range = 6 => s0
+apart | range = 5 | range * => s3 s0 s1 s2
+apart | range = NULL | range = 5 => s0
+apart | directory = 7 | directory = 7 => directory 7
+apart | directory = 7 | directory = 8 => s3 s0 s1 s2
+apart | directory = 7 | range = 5 => s3 s0 s1 s2
 # What holds together for one column is intersected, alternatives are joined.
 alone | range in 5,15 and range in 15,25 => s1
 gather | range = 5 or range 21..22 => s0 s2
@@ -223,7 +231,7 @@ fn routes_lead_where_the_sentence_says() {
             })
             .collect();
         let gather = (how != "alone").then(|| gather(&vschema));
-        let route = Route { keyed, gather, ..Route::default() };
+        let route = Route { keyed, gather, apart: how == "apart", ..Route::default() };
         let found = match route.resolve(&Nothing, &vschema, &UTC) {
             Ok(target) => shown(&target, &vschema),
             Err(error) => format!("{} {}", error.code, error.message),
