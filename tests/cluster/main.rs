@@ -14,4 +14,5 @@ mod sample;
 mod scatter;
 mod settings;
 mod statements;
+mod transactions;
 mod wire;
