@@ -217,8 +217,9 @@ impl Wire {
         cancel(port, &self.key);
     }
 
+    /// The next message; none if the connection is closed.
     #[track_caller]
-    fn message(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         match self.stream.read_exact(&mut head) {
             Ok(()) => {}
@@ -275,7 +276,8 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
     row
 }
 
-fn refusal(body: &[u8]) -> Refusal {
+/// What an ErrorResponse says.
+pub fn refusal(body: &[u8]) -> Refusal {
     let fields: BTreeMap<u8, String> = body
         .split(|byte| *byte == 0)
         .filter(|field| !field.is_empty())
