@@ -53,6 +53,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
         sets: false,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
+        tally: None,
     }
 }
 
@@ -101,6 +102,8 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             copy(context, text, tokens, *from)
         }
         Command::Fetch(_) | Command::Move(_) | Command::ClosePortal(_) => {
+            // If its rows tell the time, DECLARE has said so.
+            effects.timed = false;
             return simple(Fallback::Attached, "the cursor is where the transaction is", effects);
         }
         Command::Show(_) => {
@@ -470,6 +473,7 @@ impl Planner<'_> {
             sets: false,
             ddl: false,
             pin: self.pin,
+            tally: None,
         }
     }
 }

@@ -12,19 +12,28 @@
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
+mod ask;
+pub mod activity;
 mod attach;
 mod begin;
 mod command;
+mod commit;
+mod cursors;
 mod effects;
 mod extended;
+mod gate;
 mod io;
 mod local;
+mod participants;
+pub mod meter;
 mod prove;
 mod route;
+mod scatter;
 mod simple;
 mod sql_prepare;
 
 pub mod client;
+pub mod in_doubt;
 pub mod plan_cache;
 pub mod registry;
 pub mod relay;
@@ -49,8 +58,10 @@ use crate::sqlstate::SqlState;
 use crate::types::key::DecodeContext;
 
 use client::Client;
+use cursors::Cursor;
 use effects::After;
 use extended::{Batch, Portal};
+use participants::Part;
 use plan_cache::PlanContext;
 use registry::{Registration, Status};
 use relay::Relay;
@@ -97,6 +108,10 @@ pub struct Session {
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
+    /// A portal over several shards that has been bound and is not open yet.
+    unopened: Option<Box<str>>,
+    /// Where cursors and portals are that outlive their batch.
+    cursors: Vec<Cursor>,
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
@@ -104,12 +119,18 @@ pub struct Session {
     journal: Vec<Change>,
     /// Spreads statements that may go anywhere.
     turn: usize,
+    /// A participant of the block is gone, and the client has not been told.
+    lost: Option<Box<PgError>>,
+    /// The block is the session's own, for one statement over several shards: the client knows of none.
+    implicit: bool,
     /// The backend is being left for another: the end of its transaction is not the client's.
     leaving: bool,
     /// What pins the attached backend may be gone.
     recheck: bool,
     /// All that waits to be sent are answers of ours: they go out together with the backend's, which is on its way.
     own_only: bool,
+    /// What its statements cost.
+    meter: meter::Meter,
 }
 
 /// A backend that is this session's for now.
@@ -121,6 +142,8 @@ struct Held {
     unnamed: Option<u64>,
     /// This session has written here since it leased it: sequence values that the connection remembers may be its own.
     wrote: bool,
+    /// Its part in the client's transaction block.
+    part: Option<Part>,
 }
 
 /// What one Parse or Close did to the client's names.
@@ -135,6 +158,8 @@ enum Change {
 enum Trouble {
     /// The client is told, and the transaction fails.
     Refused(Box<PgError>),
+    /// The same with a server's own error message, as it came.
+    Failed(bytes::Bytes),
     /// An error was reported already: the statement is dropped.
     Skipped,
     /// The session is over.
@@ -223,13 +248,18 @@ impl Session {
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
+            unopened: None,
+            cursors: Vec::new(),
             batch: Batch::default(),
             proving: VecDeque::new(),
             journal: Vec::new(),
             turn: 0,
+            lost: None,
+            implicit: false,
             leaving: false,
             recheck: false,
             own_only: false,
+            meter: meter::Meter::default(),
             shared,
         }
     }
@@ -271,7 +301,7 @@ impl Session {
                     error.severity = crate::error::Severity::Fatal;
                     return Err(Over::Fatal(error));
                 }
-                Err(Trouble::Skipped) => {}
+                Err(Trouble::Skipped | Trouble::Failed(_)) => {}
                 Err(Trouble::Over(over)) => return Err(over),
             }
             self.detach();
@@ -356,7 +386,13 @@ impl Session {
     }
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        if self.unopened.is_some() && !matches!(tag, b'D' | b'E') {
+            let opened = self.open_unopened().await;
+            self.tell(opened, b'B', &[]).await?;
+        }
+        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         let outcome = match tag {
+            _ if waited.is_err() => waited,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -387,20 +423,34 @@ impl Session {
                 .into());
             }
         };
+        self.tell(outcome, tag, frame).await
+    }
+
+    /// Tells the client of an error that its message led to.
+    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        if self.implicit && outcome.is_err() {
+            // Nothing that it says is news: the statement has failed.
+            let _ = self.end_implicit(false).await;
+        }
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Refused(error)) if matches!(error.severity, crate::error::Severity::Fatal) => {
+                Err(Over::Fatal(error))
+            }
             Err(Trouble::Refused(mut error)) => {
-                if matches!(error.severity, crate::error::Severity::Fatal) {
-                    return Err(Over::Fatal(error));
-                }
                 // Texts that no server has judged yet come first: their answers do, and so do their errors.
                 match self.prove_all().await {
-                    Ok(()) | Err(Trouble::Skipped) => {}
+                    Ok(()) | Err(Trouble::Skipped | Trouble::Failed(_)) => {}
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
-                self.refuse(&error, matches!(tag, b'Q' | b'F' | b'S'));
+                self.meter_refused(tag, frame, &error);
+                self.refuse(&error, ends_by_itself(tag));
+                Ok(())
+            }
+            Err(Trouble::Failed(message)) => {
+                self.fail_with(message, ends_by_itself(tag));
                 Ok(())
             }
         }
@@ -410,12 +460,20 @@ impl Session {
     /// by itself, as it does after a simple query.
     fn refuse(&mut self, error: &PgError, alone: bool) {
         tracing::debug!(user = %self.user, code = %error.code, message = %error.message, "refused");
-        metrics::counter!("goldseam_refusals_total", "sqlstate" => error.code.to_string()).increment(1);
         let mut message = BytesMut::new();
         encode::error_response(&mut message, error);
+        self.fail_with(message.freeze(), alone);
+    }
+
+    /// Gives the client an error message, and makes the transaction fail.
+    fn fail_with(&mut self, message: bytes::Bytes, alone: bool) {
+        // Whatever it says, the client now knows that its transaction has failed.
+        if self.transaction.is_doomed() {
+            self.lost = None;
+        }
         let open = self.attached.filter(|_| !self.transaction.is_idle() || self.batch.open);
         if let Some(index) = open {
-            self.provoke_failure(index, message.freeze());
+            self.provoke_failure(index, message);
             if alone {
                 self.send_sync(index, true);
             } else {
@@ -479,9 +537,10 @@ impl Session {
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.
     async fn leave(mut self) {
         self.client.close().await;
+        self.meter_flush();
         self.handle.aim(None);
         self.handle.set_status(Status::Idle);
-        let clean = self.is_at_rest() && !self.handle.is_cancelling();
+        let clean = self.is_at_rest() && !self.handle.is_cancelling() && !self.handle.activity.is_killed();
         for mut held in self.held.drain(..) {
             if clean && held.lease.is_clean() && held.lease.query("DISCARD ALL").await.is_ok() {
                 held.lease.prepared.clear();
@@ -490,6 +549,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a message is answered with a ReadyForQuery of its own.
+fn ends_by_itself(tag: u8) -> bool {
+    matches!(tag, b'Q' | b'F' | b'S')
 }
 
 /// A message with a body that should have none (`pq_getmsgend`).

@@ -188,6 +188,11 @@ impl Relay {
         self.queue.iter().any(|expect| matches!(expect, Expect::Sync { .. } | Expect::Query { .. }))
     }
 
+    /// A ReadyForQuery is owed to the client, and not to us alone.
+    pub fn owes_ready(&self) -> bool {
+        self.queue.iter().any(|expect| matches!(expect, Expect::Sync { pass: true } | Expect::Query { pass: true }))
+    }
+
     /// Whether an error makes the client's messages be skipped until its next Sync.
     pub fn is_skipping(&self) -> bool {
         self.skipping
@@ -428,7 +433,11 @@ impl Relay {
                 _ => {}
             }
             match next {
-                Expect::Sync { .. } => return Event::Failed { code, cached_plan },
+                Expect::Sync { pass } => {
+                    // One of ours comes before the client's, up to which its messages are void.
+                    self.skipping |= !*pass;
+                    return Event::Failed { code, cached_plan };
+                }
                 Expect::Query { pass: true } if theirs => self.skipped.queries += 1,
                 Expect::Query { pass } => {
                     *next = Expect::Sync { pass: *pass };
