@@ -145,7 +145,7 @@ impl Out<'_> {
         let name = parts.and_then(|parts| parts.get(usize::from(column))).ok_or_else(unknown)?;
         // The sum of int4 is bigint, and the sum of that would be numeric.
         let cast = if *name == "int8" { "::bigint" } else { "" };
-        let _ = write!(self.sql, "pg_catalog.sum(goldseam.c{column}){cast}");
+        let _ = write!(self.sql, "(pg_catalog.sum(goldseam.c{column}){cast})");
         Ok(())
     }
 
@@ -210,7 +210,7 @@ mod tests {
         );
         assert_eq!(
             text.0,
-            "pg_catalog.sum(goldseam.c0)::bigint pg_catalog.sum(goldseam.c1) \
+            "(pg_catalog.sum(goldseam.c0)::bigint) (pg_catalog.sum(goldseam.c1)) \
              (pg_catalog.sum(goldseam.c1) / nullif(pg_catalog.sum(goldseam.c2), 0)) \
              pg_catalog.unnest($2::int8[], $3::numeric[], $4::int8[]) AS goldseam (c0, c1, c2) $1"
         );

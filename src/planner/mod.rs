@@ -266,6 +266,8 @@ struct Planner<'c> {
     /// The first byte of each literal, as the normaliser counts them.
     literals: Vec<u32>,
     instances: Vec<Instance>,
+    /// Those of them that are tables, and the names that their columns have there.
+    relations: HashMap<usize, (std::sync::Arc<crate::catalog::Relation>, Vec<String>)>,
     /// From the outermost block to the innermost.
     scopes: Vec<Scope>,
     ctes: Vec<Cte>,
@@ -334,6 +336,7 @@ impl<'c> Planner<'c> {
             literal: false,
             literals,
             instances: Vec::new(),
+            relations: HashMap::new(),
             scopes: Vec::new(),
             ctes: Vec::new(),
             facts: Facts::default(),

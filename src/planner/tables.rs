@@ -65,6 +65,9 @@ impl Planner<'_> {
         }
         let renamed: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
         self.instances.push(instance);
+        if let Some(relation) = relation {
+            self.relations.insert(at, (relation, renamed.clone()));
+        }
         match place {
             // An object has another OID on every shard, and clients carry OIDs from one catalog query to the next.
             Place::System => {

@@ -15,7 +15,7 @@ use crate::types::ShardId;
 /// Bytes for a client that does not read: beyond this its backend is not read either, and the server waits.
 pub(super) const HIGH_WATER: usize = 256 << 10;
 /// Bytes of a client that pipelines: beyond this, or one whole frame, it is not read until they are acted on.
-const CLIENT_AHEAD: usize = 256 << 10;
+pub(super) const CLIENT_AHEAD: usize = 256 << 10;
 
 /// What a round of polling found.
 enum News {
@@ -147,8 +147,9 @@ impl Session {
             }
         }
         for index in gone.into_iter().rev() {
-            let held = self.drop_held(index);
-            tracing::warn!(shard = %held.lease.shard_name, pins = ?held.pins, "a pinned server connection was lost");
+            let held = &self.held[index];
+            tracing::warn!(shard = %held.lease.shard_name, pins = ?held.pins, "a held server connection was lost");
+            self.lose_participant(index);
         }
     }
 
@@ -204,7 +205,7 @@ impl Session {
         tracing::warn!(shard = %self.held[index].lease.shard_name, error = %error, "a server connection was lost");
         let held = self.drop_held(index);
         drop(held);
-        let ready_due = self.relay.awaits_ready();
+        let ready_due = self.relay.owes_ready();
         let reported = self.failed;
         self.relay.clear();
         self.after.clear();
@@ -218,9 +219,12 @@ impl Session {
                 self.restore(before);
             }
         } else {
-            self.transaction.lose();
+            self.doom(error.clone());
         }
         let waited_for = ready_due || self.batch.open;
+        if waited_for {
+            self.lost = None;
+        }
         if waited_for && !reported {
             encode::error_response(&mut self.client.outgoing, &error);
         }
