@@ -2,9 +2,8 @@
 //!
 //! # What it promises
 //!
-//! A statement gets a route only if one shard, or the merge of several shards' answers, can give the answer that a single PostgreSQL with
-//! all rows would give. Everything
-//! else is refused, with the construct by its name, the reason and a way out. Of two readings the planner takes the one that
+//! A statement gets a route only if one shard can give the answer that a single PostgreSQL with all rows would give, or several can
+//! together. Everything else is refused, with the construct by its name, the reason and a way out. Of two readings the planner takes the one that
 //! refuses; a syntax node that no rule names is refused; a name that is not surely a certain column is no column. Routing too little
 //! costs an error message, routing too much costs a wrong answer.
 //!
@@ -13,23 +12,26 @@
 //! 1. **Tables.** Each name in FROM, INTO, UPDATE, DELETE and USING is looked up as PostgreSQL would: CTE, temporary, system,
 //!    search path ([`scope`]). A table is *sharded*, a *reference* (a copy on every shard), on a *single* shard, of the system, or
 //!    unknown. Views are refused, because they hide what they read. A table that no keyspace has is an error that names the lines to add.
-//! 2. **Every use of a sharded table must be fixed**, or the statement proven shard-local ([`local`] says when). One use is one instance; the same table twice must be fixed twice. It is fixed if
+//! 2. **Every use of a sharded table must be fixed**, for one shard to answer. One use is one instance; the same table twice must be fixed twice. It is fixed if
 //!    each of its shard key columns is restricted to known values: literals, parameters, casts of these to a type whose conversion
 //!    is known ([`source`]). `5.4::int`, `'x'::char(1)` and whatever is computed are not.
 //! 3. **What restricts.** A term of the top-level AND of WHERE: `k = v`, `k IN (...)`, `k = ANY(array)`, `(k, x) IN (...)`,
-//!    `k = 1 OR k = 2`. Not a term under OR with something else, under NOT, in HAVING, in the select list, in an expression
-//!    (`k + 1 = 5`), or in a sub-query about the outer query's column.
+//!    `k = 1 OR k = 2`, and of a larger OR what all its arms say of `k`; where the vindex knows PostgreSQL's order of the column, also
+//!    `<`, `<=`, `>`, `>=` and BETWEEN. Not a term under OR with something else, under NOT, in HAVING, in the select list, in an
+//!    expression (`k + 1 = 5`), or in a sub-query about the outer query's column; nor `k IS NULL`, because a key that has become NULL
+//!    may be anywhere.
 //! 4. **What carries.** Equality of two columns of one key type is a pair of edges along which values flow ([`facts`]). In the ON of an
 //!    inner join and in WHERE it goes both ways; in the ON of an outer join only into the side that may be missing, because the other
 //!    side's rows stay in any case; in a FULL JOIN not at all; from an outer block into a sub-query, never out of it. USING and
 //!    NATURAL are equalities; the merged column is the column of the side that is always there. What a sub-query in FROM or a CTE puts
 //!    out carries values outwards; a condition outside does not restrict what is inside, because LIMIT, windows and aggregates may
 //!    stand between. `k IN (SELECT k2 ...)` carries from the sub-query.
-//! 5. **All must meet.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve)); all of them, and the
-//!    shards of unsharded tables, must be one.
+//! 5. **All must meet, or the statement must be local.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve));
+//!    all of them, and the shards of unsharded tables, must be one. If they are not, or nothing is fixed, several shards answer, provided
+//!    that each can by its own rows, and that the answers can be put together: [`local`] proves the one, [`gather`] does the other.
 //! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
 //!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
-//!    are not written to or locked yet. Triggers and rules may reach other shards, so tables that have them are not written to
+//!    are not written to or locked yet. Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
 //!    unless the vschema says that they stay on theirs.
 //! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless the vschema declares it. Functions
 //!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together
@@ -37,18 +39,16 @@
 //! 8. **No table at all** goes anywhere.
 //! 9. **`goldseam.shard`** is the operator's word: no analysis.
 //!
-//! A plan never depends on a literal's value, because plans are shared by all texts that differ in literals only. (The exception, names of
-//! sequences, the normaliser keeps in the key.)
+//! A plan does not depend on a literal's value, because plans are shared by all texts that differ in literals only. The exceptions are names
+//! of sequences, which the normaliser keeps in the key, and numbers that stand for columns (`ORDER BY 2`), whose plans say so
+//! ([`Plan::literal`]).
 //!
 //! # Where the ideas live
 //!
-//! [`tree`] is the statement's shape, drawn by the walk; [`local`] proves from it that several shards can answer, and [`gather`] says what they are
-//! sent and how their answers become one; [`spread`] does so for writes; [`route`] puts the plan together.
 //! [`walk`] goes through query blocks, [`from`] through joins, [`condition`] reads what restricts, [`expr`] and [`calls`] walk all other
-//! expressions, [`write`] INSERT, UPDATE and
-//! DELETE; [`facts`] solves who has which values; [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
-//! What is deliberately absent: work on rows of several shards that no merge of their answers can do, which later layers will add where
-//! this one refuses.
+//! expressions, [`write`] INSERT, UPDATE and DELETE; [`facts`] solves who has which values. Meanwhile [`tree`] draws the statement's shape,
+//! by which [`local`] judges what each shard can answer for its own rows; [`gather`] makes of a query what the shards are sent and how
+//! their answers become one, [`spread`] of a write; [`route`] puts the plan together. [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
 
 mod calls;
 mod condition;
