@@ -1,8 +1,6 @@
 //! The merges on a real server: three schemas are the shards, a fourth has all rows. What the shards answer is merged in SQL, as the plan says, and
 //! must be what the fourth answers.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::backend::testing::{Postgres, options};
 use crate::backend::{Backend, Connector, Login, Rows};
