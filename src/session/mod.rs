@@ -17,6 +17,7 @@ mod attach;
 mod begin;
 mod command;
 mod commit;
+mod cursors;
 mod effects;
 mod extended;
 mod io;
@@ -54,6 +55,7 @@ use crate::sqlstate::SqlState;
 use crate::types::key::DecodeContext;
 
 use client::Client;
+use cursors::Cursor;
 use effects::After;
 use extended::{Batch, Portal};
 use participants::Part;
@@ -105,6 +107,8 @@ pub struct Session {
     portals: Vec<(String, Portal)>,
     /// A portal over several shards that has been bound and is not open yet.
     unopened: Option<Box<str>>,
+    /// Where cursors and portals are that outlive their batch.
+    cursors: Vec<Cursor>,
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
@@ -240,6 +244,7 @@ impl Session {
             unnamed: None,
             portals: Vec::new(),
             unopened: None,
+            cursors: Vec::new(),
             batch: Batch::default(),
             proving: VecDeque::new(),
             journal: Vec::new(),

@@ -12,4 +12,5 @@ mod raw;
 mod sample;
 mod scatter;
 mod settings;
+mod transactions;
 mod wire;

@@ -1,0 +1,1 @@
+//! Servers that refuse, die, or come back in the middle.
