@@ -5,10 +5,12 @@ pub mod explain;
 pub mod gather;
 pub mod render;
 pub mod resolve;
+pub mod tally;
 
 pub use explain::explain;
 pub use gather::Gather;
 pub use resolve::Target;
+pub use tally::{Counted, RouteKind, ShardSet, Tally};
 
 use std::sync::Arc;
 
@@ -230,6 +232,8 @@ pub struct Effects {
     pub sets: bool,
     /// The backend keeps state for this session afterwards.
     pub pin: Option<Pin>,
+    /// Where its executions are counted; the session's to fill in.
+    pub tally: Option<Arc<Tally>>,
 }
 
 /// Why a session keeps a backend beyond its transaction.

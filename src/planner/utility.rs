@@ -53,6 +53,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
         sets: false,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
+        tally: None,
     }
 }
 
@@ -472,6 +473,7 @@ impl Planner<'_> {
             sets: false,
             ddl: false,
             pin: self.pin,
+            tally: None,
         }
     }
 }

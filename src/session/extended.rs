@@ -57,6 +57,7 @@ impl Session {
     pub(super) async fn parse(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let view = ParseView::new(&frame[HEADER..])?;
         self.batch.open = true;
+        self.meter.parsed();
         if !view.name.is_empty() && self.names.contains_key(view.name) {
             return Err(PgError::new(
                 SqlState::DUPLICATE_PSTATEMENT,
@@ -186,6 +187,7 @@ impl Session {
             }
         };
         let statement = self.named(view.statement)?;
+        self.meter.bound(&statement.text);
         if !view.portal.is_empty() && self.portals.iter().any(|(name, _)| name == view.portal) {
             return Err(
                 PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{}\" already exists", view.portal)).into()
@@ -234,6 +236,7 @@ impl Session {
         if let Destination::Shards { shards, rows } = destination {
             return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
         }
+        self.close_scatter(view.portal).await?;
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
@@ -316,7 +319,7 @@ impl Session {
     pub(super) async fn execute(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let view = ExecuteView::new(&frame[HEADER..])?;
         self.batch.open = true;
-        let mut after = After::Nothing;
+        let (mut after, mut tally) = (After::Nothing, None);
         if self.is_scatter(view.portal) {
             return self.execute_scatter(view.portal, view.max_rows).await;
         }
@@ -329,6 +332,7 @@ impl Session {
                 after = meant.clone();
                 let effects = plan.effects.clone();
                 self.note_effects(&effects);
+                tally = effects.tally;
                 None
             }
             None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
@@ -341,6 +345,7 @@ impl Session {
         self.batch.executed = true;
         self.held[index].lease.outgoing.extend_from_slice(frame);
         self.relay.expect(Expect::Execute { pass: true });
+        self.meter_sent(tally.as_ref());
         self.after.push_back(after);
         Ok(())
     }
@@ -362,6 +367,7 @@ impl Session {
         }
         match self.command(text, &command)? {
             Action::Answer(answer) => {
+                self.meter_local(&command);
                 let mut bytes = BytesMut::new();
                 answer.write(true, &mut bytes);
                 self.answer(bytes);

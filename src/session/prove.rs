@@ -23,6 +23,7 @@ impl Session {
             || self.names.values().any(|known| known.id == statement.id);
         if !named {
             if held.unnamed != Some(statement.id) {
+                self.meter.parsed_on_server();
                 statement.prepare("", &mut held.lease.outgoing, &mut self.relay, false);
                 held.unnamed = Some(statement.id);
             }
@@ -32,6 +33,7 @@ impl Session {
             request::close_statement(&mut held.lease.outgoing, &format!("gs_{evicted}"));
             self.relay.expect(Expect::Close { pass: false });
         }
+        self.meter.parsed_on_server();
         statement.prepare(&statement.server_name, &mut held.lease.outgoing, &mut self.relay, false);
         if statement.sql_types.is_some() {
             held.unnamed = None;

@@ -74,6 +74,7 @@ impl Session {
             let Some(plan) = self.shared.plans.get(self.context.key(normalized.key, hint), literals) else {
                 return Ok(None);
             };
+            self.shared.meters.totals.plan(true);
             let values = TextValues { text, literals: &normalized.literals };
             let destination = self.resolve(&plan, &values)?;
             Ok(Some((plan, destination)))
@@ -140,11 +141,13 @@ impl Session {
         let key = self.context.key(normalized, hint);
         let literals = || self.context.literals(text, literals);
         if let Some(plan) = self.shared.plans.get(key, literals) {
-            metrics::counter!("goldseam_plan_cache_hits_total").increment(1);
+            self.shared.meters.totals.plan(true);
             return plan;
         }
-        metrics::counter!("goldseam_plan_cache_misses_total").increment(1);
-        let plan = Arc::new(aside(text, || self.context.plan(text, hint, self.state.sql_limits())));
+        self.shared.meters.totals.plan(false);
+        let mut plan = aside(text, || self.context.plan(text, hint, self.state.sql_limits()));
+        plan.effects.tally = Some(self.shared.meters.queries.tally(normalized, text, &plan));
+        let plan = Arc::new(plan);
         tracing::debug!(statement = text, plan = ?plan.verdict, "planned");
         self.shared.plans.insert(key, literals, plan.clone());
         plan

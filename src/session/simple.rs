@@ -15,6 +15,7 @@ impl Session {
     /// A Query message.
     pub(super) async fn simple(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let text = protocol::frontend::query(&frame[protocol::frame::HEADER..])?;
+        self.meter.begin(text);
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
@@ -52,6 +53,7 @@ impl Session {
         if route::is_command(&command) {
             return match self.command(statement, &command)? {
                 Action::Answer(answer) => {
+                    self.meter_local(&command);
                     self.answer_query(&answer);
                     Ok(())
                 }
@@ -220,6 +222,7 @@ impl Session {
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.note_cursor(text, shard)?;
         self.note_effects(effects);
+        self.meter_sent(effects.tally.as_ref());
         self.after.push_back(after);
         self.put_query(index, frame);
         Ok(())
@@ -228,7 +231,10 @@ impl Session {
     fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>) {
         let Some(index) = self.attached else { return };
         self.note_effects(effects);
-        self.after.extend(afters);
+        for after in afters {
+            self.meter_sent(effects.tally.as_ref());
+            self.after.push_back(after);
+        }
         self.put_query(index, frame);
     }
 

@@ -20,6 +20,8 @@ pub struct Wire {
     pub notifications: Vec<(String, String)>,
     /// Process id and secret for a cancel request.
     key: Vec<u8>,
+    /// The column names of the last row description.
+    pub columns: Vec<String>,
 }
 
 /// What an ErrorResponse says.
@@ -68,7 +70,13 @@ impl Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| lost(error.to_string()))?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut wire = Wire { stream, parameters: BTreeMap::new(), notifications: Vec::new(), key: Vec::new() };
+        let mut wire = Wire {
+            stream,
+            parameters: BTreeMap::new(),
+            notifications: Vec::new(),
+            key: Vec::new(),
+            columns: Vec::new(),
+        };
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for (name, value) in [("user", user), ("database", database)].iter().chain(startup) {
             body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
@@ -125,6 +133,16 @@ impl Wire {
         reply
     }
 
+    /// Each row of a query's answer as values by column name; NULL is empty.
+    #[track_caller]
+    pub fn table(&mut self, sql: &str) -> Vec<BTreeMap<String, String>> {
+        let reply = self.ok(sql);
+        let named = |row: Vec<Option<String>>| {
+            self.columns.iter().cloned().zip(row.into_iter().map(Option::unwrap_or_default)).collect()
+        };
+        reply.rows.into_iter().map(named).collect()
+    }
+
     /// Parse and Sync.
     pub fn prepare(&mut self, name: &str, sql: &str) -> Reply {
         self.send(&[(b'P', [text(name), text(sql), vec![0, 0]].concat()), (b'S', vec![])]);
@@ -155,6 +173,7 @@ impl Wire {
                     let mut parts = body.split(|byte| *byte == 0).map(utf8);
                     self.parameters.insert(parts.next().unwrap(), parts.next().unwrap());
                 }
+                b'T' => self.columns = columns(&body),
                 b'D' => reply.rows.push(row(&body)),
                 b'C' => reply.tags.push(utf8(&body[..body.len() - 1])),
                 b'E' => reply.error = Some(refusal(&body)),
@@ -239,6 +258,17 @@ fn text(text: &str) -> Vec<u8> {
 
 fn utf8(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The names in a row description.
+fn columns(body: &[u8]) -> Vec<String> {
+    let (mut rest, mut names) = (&body[2..], Vec::new());
+    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+        names.push(utf8(&rest[..end]));
+        // Table, column, type, size, modifier, format.
+        rest = &rest[end + 1 + 18..];
+    }
+    names
 }
 
 fn row(body: &[u8]) -> Vec<Option<String>> {

@@ -70,6 +70,15 @@ impl Session {
         poll_fn(|cx| self.poll_drive(run, goal, &mut rows, cx)).await
     }
 
+    /// Takes what the shards have said already. Whatever else they say is for whoever reads them next.
+    pub(super) fn drive_once(&mut self, run: &mut Run) {
+        let mut moved = false;
+        for index in 0..run.parts.len() {
+            // An error leaves the connection tainted, and then it is closed.
+            let _ = self.hear(run, index, &mut moved);
+        }
+    }
+
     fn poll_drive(
         &mut self,
         run: &mut Run,
@@ -221,8 +230,8 @@ impl Session {
             if part.answers.is_idle() {
                 return Ok(Seen::Rest);
             }
-            // Its rows mean nothing before all shards have said what theirs are like.
-            if part.described && !run.described && run.learning.is_none() && !run.discard {
+            // Its rows mean nothing before all shards have said what theirs are like; that it has failed does.
+            if part.described && !run.described && run.learning.is_none() && !run.discard && !part.has_failed() {
                 return Ok(Seen::Full);
             }
             let heard = self.next_heard(run, index)?;

@@ -47,6 +47,13 @@ impl Part {
     }
 }
 
+impl Part {
+    /// An error is what it says next.
+    pub fn has_failed(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.lease.incoming.first() == Some(&b'E'))
+    }
+}
+
 /// What the client is told before the first row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Describe {
