@@ -211,6 +211,9 @@ fn catalog() -> Catalog {
         catalog.functions.insert(name.into(), Function { immutable });
     }
     catalog.aggregates.insert("first_of".into());
+    for name in ["generate_series", "unnest"] {
+        catalog.set_functions.insert(name.into());
+    }
     for name in ["pg_class", "pg_namespace", "pg_attribute", "pg_type", "pg_stat_activity"] {
         catalog.system_relations.insert(name.into());
     }
