@@ -236,6 +236,7 @@ impl Session {
         if let Destination::Shards { shards, rows } = destination {
             return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
         }
+        self.close_scatter(view.portal).await?;
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;

@@ -79,9 +79,7 @@ impl Session {
         let cancels = self.handle.cancels();
         let texts = Texts::of(job, &self.state.sql_limits())?;
         let setup = self.setup(job)?;
-        if !job.effects.floating {
-            self.transaction.settle();
-        }
+        self.transaction.settle();
         let mut parts = self.take_parts(job, block).await?;
         for held in parts.iter_mut().filter_map(|part| part.held.as_mut()) {
             held.wrote |= job.effects.writes;
