@@ -10,13 +10,13 @@
 //! | 1 | [`config`] [`protocol`] [`sql`] [`vindex`] | a file, a frame, a statement, a rule: each read without knowing the others |
 //! | 2 | [`catalog`] [`vschema`] | what the shards say they have, and how the operator spreads it |
 //! | 3 | [`plan`] | where a statement goes, as a template that serves every key |
-//! | 4 | [`planner`] | from text to plan, or to a refusal with a reason |
+//! | 4 | [`planner`] [`merge`] | from text to plan, or to a refusal with a reason; from several answers to one |
 //! | 5 | [`backend`] [`local`] | one connection to one server; servers on this machine for demo and tests |
 //! | 6 | [`topology`] | all shards, and their catalogs as one snapshot |
-//! | 7 | [`pool`] | server connections, shared and bounded |
+//! | 7 | [`meter`] [`pool`] | what statements cost; server connections, shared and bounded |
 //! | 8 | [`session`] | one client's settings, statements, transaction block and dispatch |
 //! | 9 | [`admin`] | the operator's console |
-//! | 10 | [`frontend`] | listening, startup, authentication, the client's socket |
+//! | 10 | [`dashboard`] [`frontend`] | HTTP: metrics, health, API; listening, startup, authentication, the client's socket |
 //! | 11 | `server` | builds everything from a configuration, runs it, drains it |
 //! | 12 | [`cli`] [`docs`] `main` | flags, subcommands, exit codes |
 #![warn(missing_docs)]
@@ -28,10 +28,13 @@ pub mod backend;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod docs;
 pub mod error;
 pub mod frontend;
 pub mod local;
+pub mod merge;
+pub mod meter;
 pub mod plan;
 pub mod planner;
 pub mod pool;

@@ -1,15 +1,16 @@
 //! `RELOAD`
 
-use super::{AdminCommand, Table};
+use super::{AdminCommand, Argument, Table};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 
 pub(super) const COMMAND: AdminCommand = AdminCommand {
     name: "RELOAD",
+    argument: Argument::None,
     about: "Read the configuration, vschema and certificate again; a mistake leaves the old ones in force.",
-    run: |shared| {
+    run: |request| {
         Box::pin(async move {
-            let Some(reloader) = shared.reloader.load_full() else {
+            let Some(reloader) = request.shared.reloader.load_full() else {
                 return Err(PgError::new(SqlState::CANNOT_CONNECT_NOW, "the server is not ready to reload"));
             };
             match reloader().await {

@@ -1,30 +1,35 @@
 //! `SHOW SHARDS`
 
-use super::{AdminCommand, Table};
+use super::{AdminCommand, Argument, Column, Kind, Table};
 
 pub(super) const COMMAND: AdminCommand = AdminCommand {
     name: "SHOW SHARDS",
+    argument: Argument::None,
     about: "Each shard's server, and whether it answers.",
-    run: |shared| {
+    run: |request| {
         Box::pin(async move {
-            let state = shared.state.load_full();
-            let rows = state
-                .topology
-                .shards
-                .iter()
-                .map(|shard| {
-                    let server = &shard.primary.server;
-                    vec![
-                        shard.name.to_string(),
-                        server.host.clone(),
-                        server.port.to_string(),
-                        server.database.clone(),
-                        if shard.health.is_up() { "up".into() } else { "down".into() },
-                        shard.health.last_error().map(|error| error.message).unwrap_or_default(),
-                    ]
-                })
-                .collect();
-            Ok(Table { columns: vec!["shard", "host", "port", "database", "state", "last_error"], rows })
+            let state = request.shared.state.load_full();
+            let rows = state.topology.shards.iter().map(|shard| {
+                let server = &shard.primary.server;
+                vec![
+                    (&*shard.name).into(),
+                    server.host.as_str().into(),
+                    server.port.into(),
+                    server.database.as_str().into(),
+                    (if shard.health.is_up() { "up" } else { "down" }).into(),
+                    shard.health.last_error().map(|error| error.message).unwrap_or_default().into(),
+                ]
+            });
+            Ok(Table { columns: COLUMNS, rows: rows.collect() })
         })
     },
 };
+
+const COLUMNS: &[Column] = &[
+    ("shard", Kind::Text),
+    ("host", Kind::Text),
+    ("port", Kind::Int),
+    ("database", Kind::Text),
+    ("state", Kind::Text),
+    ("last_error", Kind::Text),
+];

@@ -1,14 +1,17 @@
 //! `SHOW VERSION`
 
-use super::{AdminCommand, Table};
+use super::{AdminCommand, Argument, Column, Kind, Table};
 
 pub(super) const COMMAND: AdminCommand = AdminCommand {
     name: "SHOW VERSION",
+    argument: Argument::None,
     about: "Goldseam's version.",
     run: |_| {
         Box::pin(async {
-            let rows = vec![vec![concat!("goldseam ", env!("CARGO_PKG_VERSION")).to_owned()]];
-            Ok(Table { columns: vec!["version"], rows })
+            let rows = vec![vec![concat!("goldseam ", env!("CARGO_PKG_VERSION")).into()]];
+            Ok(Table { columns: COLUMNS, rows })
         })
     },
 };
+
+const COLUMNS: &[Column] = &[("version", Kind::Text)];

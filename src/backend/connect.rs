@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::backend::{Backend, Login, Parameters, Prepared, Settings, Stream, tls};
+use crate::backend::{Backend, Login, Parameters, Prepared, Seen, Settings, Stream, tls};
 use crate::config::{Server, SslMode};
 use crate::error::{PgError, Severity};
 use crate::protocol::answer::{self, Authentication, ErrorFields, tag};
@@ -160,6 +160,7 @@ async fn attempt(
     tls: UseTls,
 ) -> Result<Backend, Failure> {
     let stream = open(connector, tls).await?;
+    let seen = Seen::new(0, &stream, connector, login);
     let mut backend = Backend {
         shard: connector.shard,
         shard_name: connector.shard_name.clone(),
@@ -175,6 +176,7 @@ async fn attempt(
         in_flight: 0,
         tainted: false,
         since: Instant::now(),
+        seen,
         read_size: Backend::initial_read_size(),
         max_frame: MAX_LOGIN_FRAME,
         connector: connector.clone(),
@@ -196,6 +198,7 @@ async fn attempt(
     backend.send(&out).await.map_err(|error| login_failed(connector, error))?;
     log_in(&mut backend, login).await?;
     backend.max_frame = options.max_frame;
+    backend.seen = Seen::new(backend.pid, &backend.stream, connector, login);
     Ok(backend)
 }
 

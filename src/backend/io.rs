@@ -56,6 +56,8 @@ pub struct Backend {
     pub tainted: bool,
     /// When it was made.
     pub since: Instant,
+    /// What others may see of it.
+    pub seen: Arc<super::Seen>,
     /// What reads ask for.
     pub(super) read_size: usize,
     /// The bound of a message's length.

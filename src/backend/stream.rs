@@ -1,6 +1,7 @@
 //! The transport under a server connection: TCP, TLS over TCP, or a unix socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -23,6 +24,16 @@ impl Stream {
     /// Whether the bytes are encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
+    }
+
+    /// Our end and the server's; none of a unix socket.
+    pub fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let tcp = match self {
+            Stream::Tcp(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Unix(_) => return (None, None),
+        };
+        (tcp.local_addr().ok(), tcp.peer_addr().ok())
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod document;
 pub mod raw;
+mod settings;
 pub mod units;
 pub mod url;
 mod validate;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use document::{Document, FileError};
+pub use settings::Setting;
 
 /// A password: kept out of logs and debug prints.
 #[derive(Clone, PartialEq, Eq)]
@@ -114,6 +116,8 @@ pub struct User {
     pub verifier: Option<ScramVerifier>,
     /// May run admin commands and ALTER VSCHEMA.
     pub operator: bool,
+    /// May look at the console.
+    pub stats: bool,
     /// The name this user has on the servers, if another.
     pub server_user: Option<String>,
     /// The password this user has on the servers, if another.
@@ -254,6 +258,8 @@ pub struct Log {
     pub level: String,
     /// For people or for machines.
     pub format: LogFormat,
+    /// Statements that take as long are logged.
+    pub slow: Option<Duration>,
 }
 
 /// For people or for machines.

@@ -107,6 +107,9 @@ pub struct RawUser {
     /// May run admin commands and ALTER VSCHEMA.
     #[serde(default)]
     pub operator: bool,
+    /// May look at the console, and change nothing there; operators may anyway.
+    #[serde(default)]
+    pub stats: bool,
     /// The name this user has on the servers, if another.
     pub server_user: Option<String>,
     /// The password this user has on the servers, if another.
@@ -218,4 +221,6 @@ pub struct RawLog {
     /// For people or for machines.
     #[serde(default)]
     pub format: RawLogFormat,
+    /// Statements that take as long, or longer, are logged as warnings, without their values; 0 logs all. Default: none is.
+    pub slow: Option<Span>,
 }

@@ -70,6 +70,7 @@ impl Validator<'_> {
                     RawLogFormat::Plain => LogFormat::Plain,
                     RawLogFormat::Json => LogFormat::Json,
                 },
+                slow: raw.log.slow.map(|span| span.0),
             },
         })
     }
@@ -299,8 +300,8 @@ impl Validator<'_> {
         if max_connections == Some(0) {
             return Err(at("max_connections", "0 would lock the user out".to_owned()).hint("Remove the user instead."));
         }
-        let (operator, server_user) = (raw.operator, raw.server_user.clone());
-        Ok(User { password, verifier, operator, server_user, server_password, max_connections })
+        let (operator, stats, server_user) = (raw.operator, raw.stats, raw.server_user.clone());
+        Ok(User { password, verifier, operator, stats, server_user, server_password, max_connections })
     }
 
     fn shards(&self, raw: &BTreeMap<String, RawShard>) -> Result<Vec<Shard>, FileError> {

@@ -86,7 +86,10 @@ impl Frontend {
         self.strangers.fetch_sub(1, Ordering::Relaxed);
         match outcome {
             // Tasks of their own, so that a client costs no memory for the login that is behind it.
-            Ok(Some(Entered::Session(session))) => drop(tokio::spawn(session.run())),
+            Ok(Some(Entered::Session(session))) => {
+                let handle = session.handle();
+                handle.activity.set_task(tokio::spawn(session.run()).abort_handle());
+            }
             Ok(Some(Entered::Console(console))) => drop(tokio::spawn(console.run())),
             Ok(None) => {}
             Err(_) => tracing::info!(%address, "a client did not log in in time"),
@@ -132,6 +135,19 @@ impl Frontend {
         .await?;
         let user = auth.users.get(&hello.user);
         let operator = user.is_some_and(|user| user.operator);
+        let console = admin::is_console(&hello.database);
+        let gate = self.shared.pools.gate();
+        if !console && gate.is_disabled() {
+            return Err(PgError::fatal(
+                SqlState::CANNOT_CONNECT_NOW,
+                format!("database \"{}\" is disabled", hello.database),
+            )
+            .with_hint("An operator has said DISABLE; ENABLE lets clients in again."));
+        }
+        if !console {
+            // As PgBouncer: whoever comes while the database is paused waits, for `limits.login_timeout` at most.
+            gate.passed().await;
+        }
         let application = hello.parameters.iter().find(|(name, _)| name == "application_name");
         let handle = self.shared.clients.register(
             &hello.user,
@@ -142,15 +158,21 @@ impl Frontend {
             state.config.pool.max_client_connections,
             user.and_then(|user| user.max_connections),
         )?;
-        if admin::is_console(&hello.database) {
-            if !operator {
+        handle.activity.set_local(hello.client.stream.local());
+        if console {
+            let rights = match user {
+                Some(user) if user.operator => Some(admin::Rights::Operator),
+                Some(user) if user.stats => Some(admin::Rights::Stats),
+                _ => None,
+            };
+            let Some(rights) = rights else {
                 return Err(PgError::fatal(
                     SqlState::INSUFFICIENT_PRIVILEGE,
                     format!("permission denied for database \"{}\"", hello.database),
                 )
-                .with_hint("Give the user `operator = true` in the server's configuration."));
-            }
-            return Ok(Admitted::Operator(handle));
+                .with_hint("Give the user `operator = true`, or `stats = true`, in the server's configuration."));
+            };
+            return Ok(Admitted::Operator(handle, rights));
         }
         if hello.database != state.config.database {
             return Err(PgError::fatal(
@@ -193,8 +215,8 @@ impl Frontend {
 
     fn enter(&self, hello: Hello, admitted: Admitted) -> Entered {
         match admitted {
-            Admitted::Operator(handle) => {
-                Entered::Console(Box::new(admin::Console::new(self.shared.clone(), hello.client, handle)))
+            Admitted::Operator(handle, rights) => {
+                Entered::Console(Box::new(admin::Console::new(self.shared.clone(), hello.client, handle, rights)))
             }
             Admitted::Client(parts) => {
                 let Known { handle, operator, login, greeting, settings } = *parts;
@@ -228,7 +250,7 @@ impl Frontend {
 /// Who has been let in.
 enum Admitted {
     Client(Box<Known>),
-    Operator(Registration),
+    Operator(Registration, admin::Rights),
 }
 
 /// What a session needs to know of its client.

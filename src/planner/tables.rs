@@ -18,6 +18,13 @@ impl Planner<'_> {
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *bare)
         {
             let outputs = cte.outputs.clone();
+            if cte.recursive {
+                self.recursions += 1;
+                // Another than the one that is being read comes later in the text: what it reads is not known yet.
+                if self.reading.last() != Some(bare) {
+                    self.spoil("a query in WITH RECURSIVE that another one names before it comes");
+                }
+            }
             let at = self.derived(outputs, alias);
             if alias.is_none()
                 && let Some(instance) = self.instances.get_mut(at)
@@ -58,12 +65,19 @@ impl Planner<'_> {
         }
         let renamed: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
         self.instances.push(instance);
+        if let Some(relation) = relation {
+            self.relations.insert(at, (relation, renamed.clone()));
+        }
         match place {
             // An object has another OID on every shard, and clients carry OIDs from one catalog query to the next.
-            Place::System => self.home_unless_placed = true,
+            Place::System => {
+                self.home_unless_placed = true;
+                self.spoil("system catalogs");
+            }
             Place::Temporary | Place::Unknown => {
                 self.attached = true;
                 self.floating = false;
+                self.spoil(&format!("table \"{bare}\", which is temporary or unknown,"));
             }
             Place::Single { shard, .. } => {
                 self.floating = false;
@@ -75,10 +89,11 @@ impl Planner<'_> {
                     self.keyspaces.push(table.keyspace);
                     self.reasons.push(format!("table {bare}: a copy on every shard"));
                 }
-                self.uses.push(Use { instance: at, name, reference: true, table, columns: Vec::new(), insert: false });
+                self.uses.push(Use { instance: at, name, reference: true, table, columns: Vec::new(), not_null: false, insert: false });
             }
-            Place::Sharded { table, .. } => {
+            Place::Sharded { table, relation } => {
                 self.floating = false;
+                let key = |name: &String| relation.column(name).and_then(|at| relation.columns.get(at));
                 let column = |key: &String| {
                     let place = originals.iter().position(|name| name == key)?;
                     renamed.get(place).map(|now| (key.clone(), now.clone()))
@@ -89,12 +104,16 @@ impl Planner<'_> {
                     }
                     _ => Some(Vec::new()),
                 };
+                let not_null = columns
+                    .iter()
+                    .flatten()
+                    .all(|(name, _)| key(name).is_some_and(|column| column.not_null));
                 let Some(columns) = columns else {
                     return Err(PgError::unsupported(format!("table \"{bare}\" lacks its shard key column"))
                         .with_detail("The vschema names a column that the table on the shards does not have.")
                         .with_hint("Correct shard_key in the vschema, or add the column."));
                 };
-                self.uses.push(Use { instance: at, name, reference: false, table, columns, insert: false });
+                self.uses.push(Use { instance: at, name, reference: false, table, columns, not_null, insert: false });
             }
         }
         Ok(at)

@@ -26,6 +26,7 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(pool: Arc<ShardPool>, login: Arc<Login>, backend: Box<Backend>) -> Self {
+        backend.seen.lent();
         Lease { pool, login, backend: Some(backend) }
     }
 
@@ -110,6 +111,7 @@ impl Slot {
                 }
                 self.used = true;
                 self.pool.connected(&self.login, true);
+                self.pool.show(&backend.seen);
                 Ok(Lease::new(self.pool.clone(), self.login.clone(), Box::new(backend)))
             }
             Err(error) => {

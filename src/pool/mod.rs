@@ -20,6 +20,7 @@
 //! It must not know of statements, plans or clients.
 
 mod directory;
+mod gate;
 mod lease;
 mod shard;
 mod upkeep;
@@ -28,6 +29,7 @@ mod upkeep;
 mod tests;
 
 pub use directory::Directories;
+pub use gate::Gate;
 pub use lease::Lease;
 pub use shard::PoolStats;
 
@@ -39,11 +41,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::backend::{Backend, Login, Parameters, Settings};
+use crate::backend::{Backend, Login, Parameters, Seen, Settings};
 use crate::config;
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
-use crate::topology::Topology;
+use crate::topology::{ShardInfo, Topology};
 use crate::types::ShardId;
 use shard::{ShardPool, Turn};
 
@@ -53,12 +55,15 @@ const GREETING_LIFETIME: Duration = Duration::from_secs(60);
 /// What a login finds set, beside what servers report by themselves.
 const DEFAULTS: &str = "SELECT pg_catalog.current_setting('search_path'), \
     pg_catalog.current_setting('default_transaction_isolation')";
+/// How often a pause looks whether all connections are closed.
+const PAUSE_STEP: Duration = Duration::from_millis(20);
 
 /// All server connections.
 #[derive(Debug)]
 pub struct Pools {
     current: ArcSwap<Current>,
     limits: Arc<ArcSwap<config::Pool>>,
+    gate: Arc<Gate>,
     users: Mutex<HashMap<String, Arc<UserCount>>>,
     greetings: Mutex<Greetings>,
     /// For what outlives a call: leases, tasks.
@@ -97,11 +102,14 @@ impl Pools {
     /// Nothing is opened yet.
     pub fn new(config: &config::Pool, topology: Arc<Topology>) -> Arc<Pools> {
         let limits = Arc::new(ArcSwap::from_pointee(config.clone()));
+        let gate = Arc::<Gate>::default();
         Arc::new_cyclic(|me| {
-            let shards = topology.shards.iter().map(|info| ShardPool::new(info.clone(), limits.clone(), me.clone()));
+            let new = |info: &Arc<ShardInfo>| ShardPool::new(info.clone(), limits.clone(), gate.clone(), me.clone());
+            let shards = topology.shards.iter().map(new);
             Pools {
                 current: ArcSwap::from_pointee(Current { shards: shards.collect(), topology: topology.clone() }),
                 limits: limits.clone(),
+                gate: gate.clone(),
                 users: Mutex::default(),
                 greetings: Mutex::default(),
                 me: me.clone(),
@@ -224,7 +232,9 @@ impl Pools {
             .iter()
             .enumerate()
             .map(|(i, info)| {
-                kept(i).unwrap_or_else(|| ShardPool::new(info.clone(), self.limits.clone(), self.me.clone()))
+                kept(i).unwrap_or_else(|| {
+                    ShardPool::new(info.clone(), self.limits.clone(), self.gate.clone(), self.me.clone())
+                })
             })
             .collect();
         for (index, shard) in old.shards.iter().enumerate() {
@@ -246,6 +256,40 @@ impl Pools {
     pub fn close_all(&self) {
         self.greetings.lock().clear();
         self.current.load().shards.iter().for_each(|shard| shard.close_all());
+    }
+
+    /// Whether transactions may begin.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Lets nobody begin a transaction, and waits until no server connection is left (`PAUSE`).
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, the gate is open again.
+    pub async fn pause(&self) {
+        struct Reopen<'a>(Option<&'a Gate>);
+        impl Drop for Reopen<'_> {
+            fn drop(&mut self) {
+                self.0.map(Gate::open);
+            }
+        }
+        self.gate.close();
+        let mut undo = Reopen(Some(&self.gate));
+        let mut quiet = 0;
+        // Twice, because somebody may have passed the gate a moment ago and not have a connection yet.
+        while quiet < 2 && self.gate.is_closed() {
+            self.close_all();
+            let busy = self.stats().iter().any(|pool| pool.active + pool.idle + pool.connecting > 0);
+            quiet = if busy { 0 } else { quiet + 1 };
+            tokio::time::sleep(PAUSE_STEP).await;
+        }
+        undo.0 = None;
+    }
+
+    /// All server connections, in the order of their shards.
+    pub fn servers(&self) -> Vec<Arc<Seen>> {
+        self.current.load().shards.iter().flat_map(|shard| shard.servers()).collect()
     }
 
     /// For `SHOW POOLS`: one row per shard and login.

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::lease::{Lease, Slot, Waiter};
-use super::{Pools, UserCount, outlived};
-use crate::backend::{Backend, Login};
+use super::{Gate, Pools, UserCount, outlived};
+use crate::backend::{Backend, Login, Seen};
 use crate::config;
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
@@ -49,6 +49,8 @@ pub struct PoolStats {
     pub loans: u64,
     /// Whether the server answered last.
     pub up: bool,
+    /// It is Goldseam's own login.
+    pub service: bool,
 }
 
 /// What somebody who wants a connection gets.
@@ -74,6 +76,7 @@ pub(super) enum Grant {
 pub(super) struct ShardPool {
     info: Arc<ShardInfo>,
     limits: Arc<ArcSwap<config::Pool>>,
+    gate: Arc<Gate>,
     pools: Weak<Pools>,
     state: Mutex<State>,
 }
@@ -89,6 +92,8 @@ struct State {
     /// Orders the waiters of different logins.
     next_ticket: u64,
     logins: HashMap<Arc<Login>, LoginState>,
+    /// The connections, for whoever lists them; those that are gone are taken out now and then.
+    seen: Vec<Weak<Seen>>,
 }
 
 #[derive(Debug)]
@@ -105,9 +110,21 @@ struct LoginState {
 }
 
 impl ShardPool {
-    pub fn new(info: Arc<ShardInfo>, limits: Arc<ArcSwap<config::Pool>>, pools: Weak<Pools>) -> Arc<ShardPool> {
-        let state = State { shut: false, close_before: None, open: 0, next_ticket: 0, logins: HashMap::new() };
-        Arc::new(ShardPool { info, limits, pools, state: Mutex::new(state) })
+    pub fn new(
+        info: Arc<ShardInfo>,
+        limits: Arc<ArcSwap<config::Pool>>,
+        gate: Arc<Gate>,
+        pools: Weak<Pools>,
+    ) -> Arc<ShardPool> {
+        let state = State {
+            shut: false,
+            close_before: None,
+            open: 0,
+            next_ticket: 0,
+            logins: HashMap::new(),
+            seen: Vec::new(),
+        };
+        Arc::new(ShardPool { info, limits, gate, pools, state: Mutex::new(state) })
     }
 
     pub fn info(&self) -> &Arc<ShardInfo> {
@@ -182,6 +199,7 @@ impl ShardPool {
         let others_wait = limits.max_shard_connections.is_some_and(|limit| state.open >= limit)
             && state.logins.iter().any(|(other, pool)| other != login && !pool.waiters.is_empty());
         let Some(pool) = state.logins.get_mut(login) else { return };
+        backend.seen.returned(backend.prepared.len());
         while let Some((_, _, sender)) = pool.next_waiter() {
             match sender.send(Grant::Backend(backend)) {
                 Ok(()) => {
@@ -197,7 +215,7 @@ impl ShardPool {
             pool.user.waiting.load(Ordering::Acquire) > 0 && pool.user.open.load(Ordering::Acquire) >= limit
         });
         // Also above a limit that a reload has lowered.
-        if others_wait || wanted_elsewhere || pool.open > limits.size {
+        if others_wait || wanted_elsewhere || pool.open > limits.size || self.gate.is_closed() {
             drop(state);
             return self.close(login, *backend);
         }
@@ -355,13 +373,33 @@ impl ShardPool {
             let missing = least.saturating_sub(pool.idle.len() + pool.connecting);
             if pool.open == 0 && !pool.warm && pool.waiters.is_empty() {
                 state.logins.remove(&login);
-            } else if missing > 0 && !state.shut && self.health().check(now).is_ok() {
+            } else if missing > 0 && !state.shut && !self.gate.is_closed() && self.health().check(now).is_ok() {
                 (0..missing).filter(|_| state.take_place(&login, &limits)).for_each(|_| wanted.push(login.clone()));
             }
         }
         self.grant_places(&mut state);
         drop(state);
         wanted.into_iter().map(|login| Slot::new(self.clone(), login)).collect()
+    }
+
+    /// A connection has been made.
+    pub fn show(&self, seen: &Arc<Seen>) {
+        let mut state = self.state.lock();
+        // Twice as many as there are: seldom, and yet bounded.
+        if state.seen.len() > 2 * state.open + 8 {
+            state.seen.retain(|known| known.strong_count() > 0);
+        }
+        state.seen.push(Arc::downgrade(seen));
+    }
+
+    /// The connections.
+    pub fn servers(&self) -> Vec<Arc<Seen>> {
+        let state = self.state.lock();
+        let close_before = state.close_before;
+        let all: Vec<Arc<Seen>> = state.seen.iter().filter_map(Weak::upgrade).collect();
+        drop(state);
+        all.iter().for_each(|seen| seen.set_closing(close_before.is_some_and(|bound| seen.since <= bound)));
+        all
     }
 
     pub fn stats(&self) -> Vec<PoolStats> {
@@ -379,6 +417,7 @@ impl ShardPool {
             size: limits.size,
             loans: pool.loans,
             up: self.health().is_up(),
+            service: *login == self.info.service,
         };
         state.logins.iter().map(row).collect()
     }

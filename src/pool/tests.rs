@@ -54,7 +54,7 @@ fn configuration(servers: &[&Postgres]) -> config::Config {
         },
         plan_cache: 1,
         shards: shards.collect(),
-        log: config::Log { level: "info".into(), format: config::LogFormat::Plain },
+        log: config::Log { level: "info".into(), format: config::LogFormat::Plain, slow: None },
     }
 }
 

@@ -14,10 +14,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use crate::dashboard;
 use crate::frontend::listener::Frontend;
 use crate::frontend::tls::Tls;
 use crate::pool::{Directories, Pools};
-use crate::session::shared::{Shared, State};
+use crate::session::shared::{Shared, Shutdown, State};
 use crate::topology::Topology;
 use files::{Files, Mistake};
 
@@ -31,6 +32,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 pub struct Server {
     frontend: Arc<Frontend>,
     addresses: Vec<SocketAddr>,
+    http: Option<SocketAddr>,
     listeners: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
 }
@@ -48,6 +50,13 @@ impl Server {
             let listener = TcpListener::bind(address).await;
             listening.push(listener.map_err(|error| Mistake(format!("cannot listen on {address}: {error}")))?);
         }
+        let http = match settings.http {
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.map_err(|error| Mistake(format!("cannot listen on {address} (http): {error}")))?)
+            }
+            None => None,
+        };
         let topology = Topology::new(&settings);
         for (shard, error) in topology.refresh().await {
             tracing::warn!(shard = vschema.shard_name(shard), %error, "shard does not answer; it is tried again");
@@ -75,7 +84,15 @@ impl Server {
             listeners.push(tokio::spawn(frontend.clone().listen(listener)));
         }
         background.push(tokio::spawn(keep_fresh(frontend.clone())));
-        Ok(Server { frontend, addresses, listeners, background })
+        background.push(tokio::spawn(frontend.shared.meters.clone().maintain()));
+        let mut http_address = None;
+        if let Some(listener) = http {
+            let address = listener.local_addr().map_err(|error| Mistake(error.to_string()))?;
+            tracing::info!(%address, "metrics, health and API over HTTP");
+            http_address = Some(address);
+            background.push(tokio::spawn(dashboard::serve(listener, frontend.shared.clone())));
+        }
+        Ok(Server { frontend, addresses, http: http_address, listeners, background })
     }
 
     /// Where it listens, with the ports that the system chose where the file said 0.
@@ -86,6 +103,11 @@ impl Server {
     /// The port of its first address.
     pub fn port(&self) -> u16 {
         self.addresses.first().map_or(0, SocketAddr::port)
+    }
+
+    /// Where it answers HTTP, if it does.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// What all its sessions share.
@@ -103,6 +125,18 @@ impl Server {
         match reloader().await {
             Ok(outcome) => outcome.map_err(Mistake),
             Err(_) => Err(Mistake("the server is shutting down".into())),
+        }
+    }
+
+    /// Closes the listeners and waits until all clients have left by themselves.
+    ///
+    /// # Cancel safety
+    /// Dropped, the listeners stay closed.
+    async fn refuse(&self) {
+        self.listeners.iter().for_each(JoinHandle::abort);
+        let clients = || self.shared().clients.list().iter().any(|client| !crate::admin::is_console(&client.database));
+        while clients() {
+            tokio::time::sleep(DRAIN_STEP).await;
         }
     }
 
@@ -164,15 +198,35 @@ pub async fn run(config: PathBuf) -> Result<(), Mistake> {
     let hook = |kind| signal(kind).map_err(|error| Mistake(format!("cannot receive signals: {error}")));
     let (mut hangup, mut terminate, mut interrupt) =
         (hook(SignalKind::hangup())?, hook(SignalKind::terminate())?, hook(SignalKind::interrupt())?);
-    loop {
+    let mut wishes = server.shared().shutdown.subscribe();
+    let clients_first = loop {
         // Receiving a signal is cancel safe: none is lost between rounds.
         tokio::select! {
             _ = hangup.recv() => {
                 // What is wrong has been logged where it was found.
                 let _ = server.reload().await;
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            _ = wishes.changed() => match *wishes.borrow_and_update() {
+                None => {}
+                Some(Shutdown::AfterTransactions) => break false,
+                Some(Shutdown::AfterClients) => break true,
+                Some(Shutdown::Now) => {
+                    tracing::info!("stopped from the console");
+                    return Ok(());
+                }
+            },
+        }
+    };
+    if clients_first {
+        tracing::info!("new clients are refused; the process ends when all have left");
+        tokio::select! {
+            // What a dropped wait leaves is the drain's to do.
+            () = server.refuse() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = wishes.changed() => {}
         }
     }
     tracing::info!("draining: transactions finish, new ones are refused; a second signal stops at once");
@@ -181,6 +235,7 @@ pub async fn run(config: PathBuf) -> Result<(), Mistake> {
         () = server.drain() => {}
         _ = terminate.recv() => tracing::warn!("stopped by a second signal"),
         _ = interrupt.recv() => tracing::warn!("stopped by a second signal"),
+        _ = wishes.changed() => tracing::warn!("stopped from the console"),
     }
     Ok(())
 }

@@ -115,6 +115,7 @@ async fn reload(frontend: &Frontend, path: &Path) -> Result<Vec<PathBuf>, Mistak
             }
             topology
         };
+    shared.meters.name_shards(&config.shard_names());
     shared.pools.reconfigure(&config.pool, topology.clone());
     let directories = Directories::new(&vschema, shared.pools.clone());
     for error in directories.prepare().await {
@@ -131,6 +132,8 @@ fn cannot_change(old: &Config, new: &Config) -> Option<&'static str> {
     let names = |config: &Config| config.shard_names();
     if old.listen != new.listen {
         Some("listen")
+    } else if old.http != new.http {
+        Some("http")
     } else if old.workers != new.workers {
         Some("workers")
     } else if old.database != new.database {

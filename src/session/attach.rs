@@ -29,6 +29,8 @@ impl Session {
         self.attached = Some(index);
         self.handle.set_status(Status::Active);
         let backend = &mut *self.held[index].lease;
+        backend.seen.lent_to(self.handle.pid);
+        self.handle.activity.set_server(backend.pid);
         self.handle.aim(Some(CancelTarget { shard, pid: backend.pid, secret: backend.secret.clone() }));
         let several = self.state.vschema.shards.len() > 1;
         self.relay.set_label(several.then(|| backend.shard_name.clone()));
@@ -116,6 +118,7 @@ impl Session {
         // From here on a cancel request finds nobody; one that is on its way may hit the connection's next user, who is
         // therefore given another one.
         self.handle.aim(None);
+        self.handle.activity.set_server(0);
         let cancelling = self.handle.is_cancelling();
         self.handle.set_status(Status::Idle);
         let idle = self.transaction.is_idle();
@@ -153,6 +156,7 @@ impl Session {
     pub(super) fn provoke_failure(&mut self, index: usize, message: bytes::Bytes) {
         request::execute(&mut self.held[index].lease.outgoing, NO_PORTAL, 0);
         self.relay.expect(Expect::Refusal(message));
+        self.meter_provoked();
         self.after.push_back(After::Nothing);
     }
 

@@ -25,6 +25,16 @@ pub enum ClientStream {
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
 }
 
+impl ClientStream {
+    /// Our end of it.
+    pub fn local(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            ClientStream::Plain(stream) => stream.local_addr().ok(),
+            ClientStream::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+        }
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -66,17 +76,26 @@ pub struct Client {
     pub incoming: BytesMut,
     /// Bytes to be sent.
     pub outgoing: BytesMut,
+    /// Bytes received and sent that have not been counted yet.
+    traffic: (u64, u64),
 }
 
 impl Client {
     /// A client without any bytes yet.
     pub fn new(stream: ClientStream) -> Self {
-        Client { stream, incoming: BytesMut::new(), outgoing: BytesMut::new() }
+        Client { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), traffic: (0, 0) }
     }
 
     /// Reads once into `incoming`; 0 is the client's end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_fill(Pin::new(&mut self.stream), &mut self.incoming, cx)
+        let n = ready!(poll_fill(Pin::new(&mut self.stream), &mut self.incoming, cx))?;
+        self.traffic.0 += n as u64;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Bytes received and sent since the last call.
+    pub fn take_traffic(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.traffic)
     }
 
     /// Sends as much of `outgoing` as the socket takes; ready when all of it is sent.
@@ -87,6 +106,7 @@ impl Client {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.outgoing.advance(n);
+            self.traffic.1 += n as u64;
         }
         match &mut self.stream {
             ClientStream::Plain(_) => Poll::Ready(Ok(())),

@@ -182,7 +182,7 @@ impl Session {
                 let normal = self.normal(inner)?;
                 let plan = self.plan(inner, &normal);
                 let values = TextValues { text: inner, literals: &normal.literals };
-                let lines = crate::plan::explain(&plan, &values, &self.state.vschema, &self.decode);
+                let lines = crate::plan::explain(&plan, inner, &values, &self.state.vschema, &self.decode);
                 Action::Answer(Answer::lines("QUERY PLAN", lines, "EXPLAIN"))
             }
             Command::AlterVschema => {

@@ -107,17 +107,20 @@ impl Session {
                 false
             }
             Event::Suspended => {
+                self.meter_done(None);
                 self.after.pop_front();
                 false
             }
             Event::Complete(tag) => {
+                self.meter_done(Some(tag));
                 match self.after.pop_front() {
                     None | Some(After::Nothing) => {}
                     Some(after) => self.complete(index, after, tag),
                 }
                 false
             }
-            Event::Failed { cached_plan, .. } => {
+            Event::Failed { cached_plan, code } => {
+                self.meter_failed(code);
                 self.note_failure(index);
                 self.proving.clear();
                 self.copy_in = false;
@@ -139,6 +142,7 @@ impl Session {
                 if self.leaving {
                     return true;
                 }
+                self.meter_ready(status);
                 let failed = std::mem::take(&mut self.failed);
                 match status {
                     b'I' => {
@@ -392,6 +396,7 @@ impl Session {
         own_statement(text, &mut held.lease.outgoing, &mut self.relay);
         held.unnamed = None;
         self.relay.pass_last();
+        self.meter_sent(None);
         self.after.push_back(after);
     }
 }

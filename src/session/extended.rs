@@ -13,7 +13,8 @@ use super::command::Action;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
-use super::route::aside;
+use super::route::{Destination, aside};
+use super::scatter::Scattered;
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::values::BoundValues;
@@ -47,6 +48,8 @@ pub(super) enum Portal {
     Remote { plan: Arc<Plan>, after: After },
     /// Here.
     Local { statement: Arc<Statement> },
+    /// On several shards; taken out while it is at work.
+    Scatter(Option<Box<Scattered>>),
 }
 
 impl Session {
@@ -54,6 +57,7 @@ impl Session {
     pub(super) async fn parse(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let view = ParseView::new(&frame[HEADER..])?;
         self.batch.open = true;
+        self.meter.parsed();
         if !view.name.is_empty() && self.names.contains_key(view.name) {
             return Err(PgError::new(
                 SqlState::DUPLICATE_PSTATEMENT,
@@ -85,7 +89,7 @@ impl Session {
             self.journal.push(Change::Given(view.name.to_owned()));
             return Ok(());
         }
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
             self.forget_name(view.name);
             return Err((**error).clone().into());
@@ -183,6 +187,7 @@ impl Session {
             }
         };
         let statement = self.named(view.statement)?;
+        self.meter.bound(&statement.text);
         if !view.portal.is_empty() && self.portals.iter().any(|(name, _)| name == view.portal) {
             return Err(
                 PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{}\" already exists", view.portal)).into()
@@ -214,7 +219,7 @@ impl Session {
             self.set_portal(view.portal, Portal::Local { statement })?;
             return Ok(());
         }
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
             false => After::Nothing,
@@ -228,6 +233,9 @@ impl Session {
             };
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
+        if let Destination::Shards { shards, rows } = destination {
+            return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
+        }
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
@@ -246,7 +254,7 @@ impl Session {
         Ok(())
     }
 
-    fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
+    pub(super) fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
         if let Some(known) = self.portals.iter_mut().find(|(known, _)| known == name) {
             known.1 = portal;
             return Ok(());
@@ -264,6 +272,7 @@ impl Session {
         self.batch.open = true;
         match subject.kind {
             SubjectKind::Statement => {
+                self.open_unopened().await?;
                 let statement = self.named(subject.name)?;
                 if statement.is_command {
                     let command = sql::classify(&statement.text);
@@ -281,6 +290,10 @@ impl Session {
                 self.relay.expect(Expect::Describe);
             }
             SubjectKind::Portal => {
+                if self.is_scatter(subject.name) {
+                    return self.describe_scatter(subject.name).await;
+                }
+                self.open_unopened().await?;
                 if let Some((_, Portal::Local { statement })) =
                     self.portals.iter().find(|(name, _)| name == subject.name)
                 {
@@ -305,7 +318,11 @@ impl Session {
     pub(super) async fn execute(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let view = ExecuteView::new(&frame[HEADER..])?;
         self.batch.open = true;
-        let mut after = After::Nothing;
+        let (mut after, mut tally) = (After::Nothing, None);
+        if self.is_scatter(view.portal) {
+            return self.execute_scatter(view.portal, view.max_rows).await;
+        }
+        self.open_unopened().await?;
         self.prove_all().await?;
         self.attach_portal(view.portal).await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
@@ -314,10 +331,11 @@ impl Session {
                 after = meant.clone();
                 let effects = plan.effects.clone();
                 self.note_effects(&effects);
+                tally = effects.tally;
                 None
             }
             None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
-            None => None,
+            Some((_, Portal::Scatter(_))) | None => None,
         };
         if let Some(statement) = local {
             return self.execute_command(&statement).await;
@@ -326,6 +344,7 @@ impl Session {
         self.batch.executed = true;
         self.held[index].lease.outgoing.extend_from_slice(frame);
         self.relay.expect(Expect::Execute { pass: true });
+        self.meter_sent(tally.as_ref());
         self.after.push_back(after);
         Ok(())
     }
@@ -347,6 +366,7 @@ impl Session {
         }
         match self.command(text, &command)? {
             Action::Answer(answer) => {
+                self.meter_local(&command);
                 let mut bytes = BytesMut::new();
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
@@ -395,6 +415,12 @@ impl Session {
             }
             SubjectKind::Portal => {
                 self.journal.push(Change::Taken(None));
+                if self.close_scatter(subject.name).await? {
+                    let mut answer = BytesMut::new();
+                    encode::close_complete(&mut answer);
+                    self.answer(answer);
+                    return Ok(());
+                }
                 self.attach_portal(subject.name).await?;
                 self.forget_cursor(subject.name);
                 let known = self.portals.iter().position(|(name, _)| name == subject.name);
@@ -436,10 +462,24 @@ impl Session {
             }
         }
         self.relay.stop_skipping();
+        if self.implicit {
+            // A batch that wrote on several shards is one transaction over all of them.
+            let ended = self.end_batch().await;
+            self.batch = Batch::default();
+            self.release_portals();
+            match ended {
+                Ok(()) => encode::ready_for_query(&mut self.client.outgoing, self.transaction.status()),
+                Err(Trouble::Refused(error)) => self.refuse(&error, true),
+                Err(Trouble::Failed(message)) => self.fail_with(message, true),
+                Err(Trouble::Skipped) => {}
+                Err(over) => return Err(over),
+            }
+            return Ok(());
+        }
         self.batch = Batch::default();
         self.trim_journal();
         if self.transaction.is_idle() {
-            self.portals.clear();
+            self.release_portals();
         }
         match self.attached {
             Some(index) => self.send_sync(index, true),

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::registry::Status;
 use super::relay::Event;
-use super::{Over, Session, Trouble};
+use super::{Over, Session, Trouble, gate};
 use crate::error::PgError;
 use crate::pool::Lease;
 use crate::protocol::{encode, request};
@@ -15,7 +15,7 @@ use crate::types::ShardId;
 /// Bytes for a client that does not read: beyond this its backend is not read either, and the server waits.
 pub(super) const HIGH_WATER: usize = 256 << 10;
 /// Bytes of a client that pipelines: beyond this, or one whole frame, it is not read until they are acted on.
-const CLIENT_AHEAD: usize = 256 << 10;
+pub(super) const CLIENT_AHEAD: usize = 256 << 10;
 
 /// What a round of polling found.
 enum News {
@@ -29,6 +29,8 @@ enum News {
     Lost(PgError),
     /// The session is told to look at its handle.
     Told,
+    /// An operator has ended the session.
+    Killed,
 }
 
 impl Session {
@@ -43,6 +45,7 @@ impl Session {
         match news {
             News::Client | News::Backend | News::Told => Ok(()),
             News::Gone => Err(Over::Gone),
+            News::Killed => Err(gate::killed()),
             News::Lost(error) => self.lose(error),
         }
     }
@@ -53,6 +56,9 @@ impl Session {
         self.handle.register(cx.waker());
         if self.handle.is_stopped() != stopped {
             return Poll::Ready(News::Told);
+        }
+        if stopped && self.handle.activity.is_killed() {
+            return Poll::Ready(News::Killed);
         }
         if let Some(index) = self.attached {
             if self.held[index].lease.wants_send() {
@@ -159,6 +165,7 @@ impl Session {
             let stopped = self.handle.is_stopped();
             match poll_fn(|cx| self.poll_news(cx, stopped, false)).await {
                 News::Gone => return Err(Over::Gone),
+                News::Killed => return Err(gate::killed()),
                 News::Lost(error) => return self.lose(error),
                 News::Client | News::Backend | News::Told => {}
             }
@@ -169,12 +176,16 @@ impl Session {
     /// A connection to a shard, waiting for one while the client is watched: it may cancel, or leave.
     pub(super) async fn wait_for_lease(&mut self, shard: ShardId) -> Result<Lease, Trouble> {
         self.handle.set_status(Status::Waiting);
+        let since = std::time::Instant::now();
         let (pools, login) = (self.shared.pools.clone(), self.login.clone());
         let mut checkout = std::pin::pin!(pools.checkout(shard, &login));
         let outcome = poll_fn(|cx| {
             self.handle.register(cx.waker());
             if let Poll::Ready(outcome) = checkout.as_mut().poll(cx) {
                 return Poll::Ready(outcome.map_err(Trouble::from));
+            }
+            if self.handle.activity.is_killed() {
+                return Poll::Ready(Err(gate::killed().into()));
             }
             if self.handle.take_cancelled() {
                 let error = PgError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
@@ -189,6 +200,7 @@ impl Session {
         })
         .await;
         self.handle.set_status(Status::Active);
+        self.meter.assigned(since.elapsed());
         outcome
     }
 
@@ -226,6 +238,7 @@ impl Session {
             self.lost = None;
         }
         if waited_for && !reported {
+            self.meter_failed(error.code);
             encode::error_response(&mut self.client.outgoing, &error);
         }
         if !waited_for {

@@ -13,6 +13,7 @@
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 mod ask;
+pub mod activity;
 mod attach;
 mod begin;
 mod command;
@@ -20,11 +21,14 @@ mod commit;
 mod cursors;
 mod effects;
 mod extended;
+mod gate;
 mod io;
 mod local;
 mod participants;
+pub mod meter;
 mod prove;
 mod route;
+mod scatter;
 mod simple;
 mod sql_prepare;
 
@@ -104,6 +108,8 @@ pub struct Session {
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
+    /// A portal over several shards that has been bound and is not open yet.
+    unopened: Option<Box<str>>,
     /// Where cursors and portals are that outlive their batch.
     cursors: Vec<Cursor>,
     batch: Batch,
@@ -123,6 +129,8 @@ pub struct Session {
     recheck: bool,
     /// All that waits to be sent are answers of ours: they go out together with the backend's, which is on its way.
     own_only: bool,
+    /// What its statements cost.
+    meter: meter::Meter,
 }
 
 /// A backend that is this session's for now.
@@ -240,6 +248,7 @@ impl Session {
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
+            unopened: None,
             cursors: Vec::new(),
             batch: Batch::default(),
             proving: VecDeque::new(),
@@ -250,6 +259,7 @@ impl Session {
             leaving: false,
             recheck: false,
             own_only: false,
+            meter: meter::Meter::default(),
             shared,
         }
     }
@@ -376,7 +386,13 @@ impl Session {
     }
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        if self.unopened.is_some() && !matches!(tag, b'D' | b'E') {
+            let opened = self.open_unopened().await;
+            self.tell(opened, b'B', &[]).await?;
+        }
+        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         let outcome = match tag {
+            _ if waited.is_err() => waited,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -407,6 +423,11 @@ impl Session {
                 .into());
             }
         };
+        self.tell(outcome, tag, frame).await
+    }
+
+    /// Tells the client of an error that its message led to.
+    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8, frame: &[u8]) -> Result<(), Over> {
         if self.implicit && outcome.is_err() {
             // Nothing that it says is news: the statement has failed.
             let _ = self.end_implicit(false).await;
@@ -424,6 +445,7 @@ impl Session {
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
+                self.meter_refused(tag, frame, &error);
                 self.refuse(&error, ends_by_itself(tag));
                 Ok(())
             }
@@ -438,7 +460,6 @@ impl Session {
     /// by itself, as it does after a simple query.
     fn refuse(&mut self, error: &PgError, alone: bool) {
         tracing::debug!(user = %self.user, code = %error.code, message = %error.message, "refused");
-        metrics::counter!("goldseam_refusals_total", "sqlstate" => error.code.to_string()).increment(1);
         let mut message = BytesMut::new();
         encode::error_response(&mut message, error);
         self.fail_with(message.freeze(), alone);
@@ -516,9 +537,10 @@ impl Session {
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.
     async fn leave(mut self) {
         self.client.close().await;
+        self.meter_flush();
         self.handle.aim(None);
         self.handle.set_status(Status::Idle);
-        let clean = self.is_at_rest() && !self.handle.is_cancelling();
+        let clean = self.is_at_rest() && !self.handle.is_cancelling() && !self.handle.activity.is_killed();
         for mut held in self.held.drain(..) {
             if clean && held.lease.is_clean() && held.lease.query("DISCARD ALL").await.is_ok() {
                 held.lease.prepared.clear();

@@ -155,7 +155,10 @@ impl Session {
             return Ok(index);
         }
         let lease = match self.shared.pools.try_checkout(shard, &self.login) {
-            Some(lease) => lease,
+            Some(lease) => {
+                self.meter.assigned(std::time::Duration::ZERO);
+                lease
+            }
             None => self.wait_for_lease(shard).await?,
         };
         self.held.push(Held { lease, pins: Vec::new(), unnamed: None, wrote: false, part: None });

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use super::activity::Activity;
 use crate::error::PgError;
 use crate::plan::Pin;
 use crate::sqlstate::SqlState;
@@ -53,6 +54,8 @@ pub struct Handle {
     /// How often a cancel request found something to end.
     cancels: AtomicUsize,
     pins: Mutex<Vec<(ShardId, Pin)>>,
+    /// What it is doing.
+    pub activity: Activity,
 }
 
 /// Whom a cancel request is for: nearly always one at most, for which nothing is allocated.
@@ -87,6 +90,9 @@ impl Handle {
 
     /// The session says what it is doing.
     pub fn set_status(&self, status: Status) {
+        if status == Status::Waiting {
+            self.activity.waits();
+        }
         self.status.store(status as u8, Ordering::Relaxed);
     }
 
@@ -256,6 +262,7 @@ impl Clients {
             cancelled: AtomicBool::new(false),
             cancels: AtomicUsize::new(0),
             pins: Mutex::new(Vec::new()),
+            activity: Activity::default(),
         });
         by_pid.insert(pid, handle.clone());
         Ok(Registration { clients: self.clone(), handle })
@@ -276,6 +283,11 @@ impl Clients {
     /// Nobody is connected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether nobody new is let in.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Nobody new, and everybody ends with their transaction.

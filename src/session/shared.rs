@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::meter::Meters;
 use crate::pool::{Directories, Pools};
 use crate::session::in_doubt::Gids;
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
+use crate::session::scatter::Columns;
 use crate::session::statements::Statements;
 use crate::sql;
 use crate::topology::Topology;
@@ -44,6 +47,17 @@ impl State {
 /// Tells the server to read its files again; answers when it has, with what was wrong.
 pub type Reloader = Box<dyn Fn() -> tokio::sync::oneshot::Receiver<Result<(), String>> + Send + Sync>;
 
+/// How the process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// At once.
+    Now,
+    /// When all transactions have ended, as after SIGTERM.
+    AfterTransactions,
+    /// When all clients have left by themselves.
+    AfterClients,
+}
+
 /// One for the whole process.
 pub struct Shared {
     /// The configuration in force.
@@ -52,14 +66,20 @@ pub struct Shared {
     pub pools: Arc<Pools>,
     /// Plans by normalised text.
     pub plans: PlanCache,
+    /// How many columns the statements of plans over several shards have.
+    pub columns: Columns,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
     /// Names of prepared transactions.
     pub gids: Gids,
+    /// What statements cost.
+    pub meters: Arc<Meters>,
     /// A secret of this process: nobody can prepare texts whose hashes meet.
     pub seed: u64,
+    /// An operator's wish.
+    pub shutdown: watch::Sender<Option<Shutdown>>,
     /// Set once the server listens.
     pub reloader: ArcSwapOption<Reloader>,
 }
@@ -71,14 +91,18 @@ impl Shared {
         getrandom::fill(&mut seed)?;
         getrandom::fill(&mut instance)?;
         let seed = u64::from_ne_bytes(seed);
+        let meters = Arc::new(Meters::new(&state.config.shard_names(), state.config.plan_cache));
         Ok(Arc::new(Shared {
             plans: PlanCache::new(state.config.plan_cache),
+            columns: Columns::new(state.config.plan_cache),
             state: ArcSwap::from_pointee(state),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
             gids: Gids::new(u32::from_ne_bytes(instance)),
+            meters,
             seed,
+            shutdown: watch::Sender::new(None),
             reloader: ArcSwapOption::empty(),
         }))
     }

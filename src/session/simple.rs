@@ -15,6 +15,7 @@ impl Session {
     /// A Query message.
     pub(super) async fn simple(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let text = protocol::frontend::query(&frame[protocol::frame::HEADER..])?;
+        self.meter.begin(text);
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
@@ -25,6 +26,9 @@ impl Session {
             && let Some((plan, destination)) = self.decide_known(text)?
             && !plan.effects.sets
         {
+            if let Destination::Shards { shards, rows } = destination {
+                return self.scatter_query(text, &plan, shards, rows).await;
+            }
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
         let pieces = route::aside(text, || sql::split(text, &self.state.sql_limits()))?;
@@ -49,6 +53,7 @@ impl Session {
         if route::is_command(&command) {
             return match self.command(statement, &command)? {
                 Action::Answer(answer) => {
+                    self.meter_local(&command);
                     self.answer_query(&answer);
                     Ok(())
                 }
@@ -100,9 +105,13 @@ impl Session {
             let decided = self.decide(statement)?;
             let normal = self.normal(whole)?;
             let key = self.context.key(normal.key, normal.hint);
-            self.shared.plans.insert(key, decided.0.clone());
+            let literals = || self.context.literals(whole, &normal.literals);
+            self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
+        if let Destination::Shards { shards, rows } = destination {
+            return self.scatter_query(statement, &plan, shards, rows).await;
+        }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await
     }
@@ -213,6 +222,7 @@ impl Session {
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.note_cursor(text, shard)?;
         self.note_effects(effects);
+        self.meter_sent(effects.tally.as_ref());
         self.after.push_back(after);
         self.put_query(index, frame);
         Ok(())
@@ -221,7 +231,10 @@ impl Session {
     fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>) {
         let Some(index) = self.attached else { return };
         self.note_effects(effects);
-        self.after.extend(afters);
+        for after in afters {
+            self.meter_sent(effects.tally.as_ref());
+            self.after.push_back(after);
+        }
         self.put_query(index, frame);
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows tables, keys or shards.
 
+pub mod anonymous;
 pub mod classify;
 pub mod command;
 pub mod lexer;
@@ -16,10 +17,13 @@ pub mod parse;
 pub mod split;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
+pub use anonymous::anonymous;
 pub use classify::classify;
 pub use command::{Command, DiscardTarget, SetValue};
 pub use lexer::{Limits, Token, TokenKind, lex};
 pub use literal::{Literal, LiteralKind};
 pub use normalize::{Hint, Normalized, normalize};
 pub use split::split;
+pub use trace::{TraceParent, traceparent};

@@ -1,6 +1,8 @@
 //! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
 
 mod clients;
+mod console;
+mod dashboard;
 mod differential;
 mod fixture;
 mod generator;
@@ -8,8 +10,11 @@ mod operations;
 mod own;
 mod pool;
 mod programs;
+mod proof;
 mod raw;
 mod sample;
+mod scatter;
 mod settings;
+mod statements;
 mod transactions;
 mod wire;

@@ -234,8 +234,8 @@ fn new_files_come_into_force_without_dropping_anybody_and_bad_ones_do_not() {
         own.shard(0).query("CREATE ROLE fresh LOGIN");
         own.shard(1).query("CREATE ROLE fresh LOGIN");
         eventually("the new operator is let in", || Wire::open(program.port, "fresh", "goldseam", &[]).is_ok());
-        let pools = own.console(program.port).ok("SHOW POOLS");
-        assert!(pools.rows.iter().all(|row| row[8].as_deref() == Some("3")), "{pools:?}");
+        let pools = own.console(program.port).table("SHOW POOLS");
+        assert!(pools.iter().all(|pool| pool["pool_size"] == "3"), "{pools:?}");
         client.ok(&on(own, 0));
         client.ok("COMMIT");
         client.ok(&sql);
@@ -282,8 +282,8 @@ fn the_console_is_for_operators() {
         assert_ne!(clerk.query(sql).code(), "", "{sql}");
     }
     let mut console = own.console(program.port);
-    for row in console.ok("SHOW HELP").rows {
-        console.ok(row[0].as_deref().unwrap());
+    for row in console.table("SHOW HELP").iter().filter(|row| row["command"].starts_with("SHOW ")) {
+        console.ok(&row["command"]);
     }
     console.ok("  show   clients ; ");
     assert_eq!(console.query("DROP EVERYTHING").code(), "42601");

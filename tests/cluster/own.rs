@@ -116,8 +116,11 @@ impl Own {
                 format!("[shard.s{n}]\nprimary = \"postgres://{USER}@127.0.0.1:{port}/{DATABASE}\"\n")
             })
             .collect();
+        let (top, extra): (Vec<&str>, Vec<&str>) = extra.lines().partition(|line| line.starts_with('='));
+        let top: String = top.iter().map(|line| format!("{}\n", &line[1..])).collect();
+        let extra = extra.join("\n");
         format!(
-            "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n\
+            "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n{top}[auth]\nmethod = \"trust\"\n\
              [auth.user.{USER}]\noperator = true\n{shards}{extra}\n"
         )
     }
@@ -155,6 +158,9 @@ pub struct Program {
     log: PathBuf,
 }
 
+/// Where a program of such a configuration answers HTTP: `http = "127.0.0.1:0"` is a line of its top.
+pub const HTTP: &str = "=http = \"127.0.0.1:0\"";
+
 impl Program {
     pub fn start(config: &Path) -> Program {
         let log = config.with_extension("log");
@@ -173,6 +179,15 @@ impl Program {
     /// Its log.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The port of its HTTP.
+    pub fn http(&self) -> u16 {
+        let marker = "over HTTP address=127.0.0.1:";
+        eventually("it answers HTTP", || self.said().contains(marker));
+        let said = self.said();
+        let (_, rest) = said.split_once(marker).unwrap();
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
     }
 
     pub fn signal(&self, signal: i32) {

@@ -38,8 +38,8 @@ fn a_full_pool_makes_clients_wait_and_gives_up_in_time() {
     second.ok(&on(own, 1));
     second.start(&on(own, 0));
     own::eventually("the second client waits", || {
-        let pools = own.console(port).ok("SHOW POOLS");
-        pools.rows.iter().any(|row| row[2].as_deref() == Some("s0") && row[3].as_deref() == Some("1"))
+        let pools = own.console(port).table("SHOW POOLS");
+        pools.iter().any(|pool| pool["shard"] == "s0" && pool["cl_waiting"] == "1")
     });
     first.ok("COMMIT");
     assert_eq!(second.collect().code(), "");
@@ -133,9 +133,8 @@ fn pins_are_shown_with_their_reason_and_end_with_it() {
     ] {
         let mut client = named(port, USER, reason);
         let mut pins = || {
-            let rows = console.ok("SHOW CLIENTS").rows;
-            let mine = rows.into_iter().find(|row| row[9].as_deref() == Some(reason)).unwrap();
-            mine[10].clone().unwrap()
+            let rows = console.table("SHOW CLIENTS");
+            rows.into_iter().find(|row| row["application_name"] == reason).unwrap()["pins"].clone()
         };
         assert_eq!(pins(), "");
         client.ok(make);
@@ -243,8 +242,8 @@ fn three_hundred_clients_share_five_connections() {
     for shard in [0, 1] {
         assert!(backends(own, shard, "crowd", "") <= 5);
     }
-    let pools = own.console(port).ok("SHOW POOLS");
-    assert!(pools.rows.iter().all(|row| row[3].as_deref() == Some("0") && row[4].as_deref() == Some("0")), "{pools:?}");
+    let pools = own.console(port).table("SHOW POOLS");
+    assert!(pools.iter().all(|pool| pool["cl_waiting"] == "0" && pool["sv_active"] == "0"), "{pools:?}");
 }
 
 #[test]

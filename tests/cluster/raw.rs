@@ -18,6 +18,10 @@ pub struct Wire {
     pub parameters: BTreeMap<String, String>,
     /// Channels and payloads of notifications.
     pub notifications: Vec<(String, String)>,
+    /// Process id and secret for a cancel request.
+    key: Vec<u8>,
+    /// The column names of the last row description.
+    pub columns: Vec<String>,
 }
 
 /// What an ErrorResponse says.
@@ -66,7 +70,13 @@ impl Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| lost(error.to_string()))?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut wire = Wire { stream, parameters: BTreeMap::new(), notifications: Vec::new() };
+        let mut wire = Wire {
+            stream,
+            parameters: BTreeMap::new(),
+            notifications: Vec::new(),
+            key: Vec::new(),
+            columns: Vec::new(),
+        };
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for (name, value) in [("user", user), ("database", database)].iter().chain(startup) {
             body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
@@ -123,6 +133,16 @@ impl Wire {
         reply
     }
 
+    /// Each row of a query's answer as values by column name; NULL is empty.
+    #[track_caller]
+    pub fn table(&mut self, sql: &str) -> Vec<BTreeMap<String, String>> {
+        let reply = self.ok(sql);
+        let named = |row: Vec<Option<String>>| {
+            self.columns.iter().cloned().zip(row.into_iter().map(Option::unwrap_or_default)).collect()
+        };
+        reply.rows.into_iter().map(named).collect()
+    }
+
     /// Parse and Sync.
     pub fn prepare(&mut self, name: &str, sql: &str) -> Reply {
         self.send(&[(b'P', [text(name), text(sql), vec![0, 0]].concat()), (b'S', vec![])]);
@@ -153,6 +173,7 @@ impl Wire {
                     let mut parts = body.split(|byte| *byte == 0).map(utf8);
                     self.parameters.insert(parts.next().unwrap(), parts.next().unwrap());
                 }
+                b'T' => self.columns = columns(&body),
                 b'D' => reply.rows.push(row(&body)),
                 b'C' => reply.tags.push(utf8(&body[..body.len() - 1])),
                 b'E' => reply.error = Some(refusal(&body)),
@@ -161,6 +182,7 @@ impl Wire {
                     let mut parts = body[4..].split(|byte| *byte == 0).map(utf8);
                     self.notifications.push((parts.next().unwrap(), parts.next().unwrap()));
                 }
+                b'K' => self.key = body,
                 b'Z' => {
                     reply.status = char::from(body[0]);
                     return reply;
@@ -171,8 +193,33 @@ impl Wire {
         reply
     }
 
+    /// Reads up to ReadyForQuery; rows are seen one by one, and nothing may go wrong.
     #[track_caller]
-    fn message(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn each_row(&mut self, mut see: impl FnMut(Vec<Option<String>>)) {
+        loop {
+            match self.message() {
+                Some((b'D', body)) => see(row(&body)),
+                Some((b'E', body)) => panic!("{:?}", refusal(&body)),
+                Some((b'Z', _)) => return,
+                Some(_) => {}
+                None => panic!("the end of the stream"),
+            }
+        }
+    }
+
+    /// What a cancel request for this connection has to show.
+    pub fn key(&self) -> Vec<u8> {
+        self.key.clone()
+    }
+
+    /// Asks the proxy to end what this connection runs.
+    pub fn cancel(&self, port: u16) {
+        cancel(port, &self.key);
+    }
+
+    /// The next message; none if the connection is closed.
+    #[track_caller]
+    pub fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         match self.stream.read_exact(&mut head) {
             Ok(()) => {}
@@ -185,12 +232,33 @@ impl Wire {
     }
 }
 
+/// A cancel request; the only answer is the end of the stream.
+pub fn cancel(port: u16, key: &[u8]) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut request = (8 + key.len() as u32).to_be_bytes().to_vec();
+    request.extend(80_877_102u32.to_be_bytes());
+    request.extend(key);
+    stream.write_all(&request).unwrap();
+    let _ = stream.read(&mut [0; 1]);
+}
+
 fn text(text: &str) -> Vec<u8> {
     [text.as_bytes(), b"\0"].concat()
 }
 
 fn utf8(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The names in a row description.
+fn columns(body: &[u8]) -> Vec<String> {
+    let (mut rest, mut names) = (&body[2..], Vec::new());
+    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+        names.push(utf8(&rest[..end]));
+        // Table, column, type, size, modifier, format.
+        rest = &rest[end + 1 + 18..];
+    }
+    names
 }
 
 fn row(body: &[u8]) -> Vec<Option<String>> {
@@ -208,7 +276,8 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
     row
 }
 
-fn refusal(body: &[u8]) -> Refusal {
+/// What an ErrorResponse says.
+pub fn refusal(body: &[u8]) -> Refusal {
     let fields: BTreeMap<u8, String> = body
         .split(|byte| *byte == 0)
         .filter(|field| !field.is_empty())

@@ -66,7 +66,7 @@ impl Arguments {
 
 pub(super) fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
     // Quiet by default: the demo's own words are what the user should read.
-    logs::start(&Log { level: "warn".into(), format: LogFormat::Plain }, shared)?;
+    logs::start(&Log { level: "warn".into(), format: LogFormat::Plain, slow: None }, shared)?;
     port_is_free(arguments.port)?;
     let binaries =
         local::find_or_install(arguments.pg_bin.as_deref(), arguments.may_install()).map_err(Failure::new)?;
