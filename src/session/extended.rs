@@ -236,6 +236,7 @@ impl Session {
         if let Destination::Shards { shards, rows } = destination {
             return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
         }
+        self.admit_state(&destination, &plan.effects)?;
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;

@@ -186,7 +186,9 @@ impl Session {
         if failed {
             return self.in_failed(frame, afters).await;
         }
-        let destination = match self.agree(&destinations)? {
+        let agreed = self.agree(&destinations)?;
+        self.admit_state(&agreed, &effects)?;
+        let destination = match agreed {
             Destination::Attached => Destination::Any(None),
             other => other,
         };
@@ -216,6 +218,7 @@ impl Session {
             true => "",
             false => protocol::frontend::query(&frame[protocol::frame::HEADER..])?,
         };
+        self.admit_state(&destination, effects)?;
         let shard = self.locate(self.toward_cursor(destination, text)).await?;
         self.admit(shard, effects)?;
         self.attach(shard).await?;
