@@ -28,8 +28,9 @@ impl Dice {
     /// One statement of a transaction; what makes no sense where it stands is an error on both sides.
     fn statement(&mut self) -> String {
         let row = self.pick(&["A0", "A1", "A2", "B0", "B1", "B2"]);
+        let other = self.pick(&["A0", "A1", "A2", "B0", "B1", "B2"]);
         let name = self.pick(&["s", "t", "u"]);
-        match self.roll(24) {
+        match self.roll(30) {
             0..=7 => format!("UPDATE items SET n = n + {} WHERE id = {row} RETURNING n", self.roll(9)),
             8 => format!("DELETE FROM items WHERE id = {row}"),
             9..=10 => format!(
@@ -43,6 +44,10 @@ impl Dice {
             19..=20 => format!("ROLLBACK TO {name}"),
             21 => format!("SET {}work_mem = '{}MB'", self.pick(&["", "LOCAL "]), 4 + self.roll(9)),
             22 => format!("UPDATE items SET n = 1 / {} WHERE id = {row}", self.roll(2)),
+            23..=25 => format!("UPDATE items SET n = n + {} WHERE id IN ({row}, {other})", self.roll(9)),
+            26 => format!("UPDATE items SET n = 1 / (n % 3) WHERE id IN ({row}, {other})"),
+            27 => format!("SELECT sum(n), count(*) FROM items WHERE id IN ({row}, {other})"),
+            28 => format!("SELECT n, note FROM items WHERE id IN ({row}, {other}) ORDER BY id"),
             _ => "SELECT 1".into(),
         }
     }
