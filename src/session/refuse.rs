@@ -10,10 +10,15 @@ use crate::sqlstate::SqlState;
 impl Session {
     /// Tells the client of an error that its message led to.
     pub(super) async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8, frame: &[u8]) -> Result<(), Over> {
-        if self.implicit && outcome.is_err() {
-            // Nothing that it says is news: the statement has failed.
-            let _ = self.end_implicit(false).await;
-        }
+        let outcome = match outcome {
+            Err(Trouble::Over(over)) => return Err(over),
+            // An error that was still on its way came first.
+            Err(trouble) if self.implicit => match self.end_implicit(false).await {
+                Err(earlier @ (Trouble::Skipped | Trouble::Over(_))) => Err(earlier),
+                _ => Err(trouble),
+            },
+            outcome => outcome,
+        };
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),

@@ -19,6 +19,12 @@ impl Session {
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
+        if self.implicit {
+            // It would be a part of the batch's transaction, which is over several shards and ends at a Sync.
+            return Err(
+                alone("a simple query after messages of the extended protocol that wrote on several shards").into()
+            );
+        }
         // A simple query takes the place of the unnamed statement and portal (`exec_simple_query`).
         self.unnamed = None;
         self.portals.retain(|(name, _)| !name.is_empty());

@@ -34,13 +34,16 @@ impl Session {
         if self.implicit {
             // A batch that wrote on several shards is one transaction over all of them.
             let ended = self.end_batch().await;
+            self.relay.stop_skipping();
             self.batch = Batch::default();
             self.release_portals();
             match ended {
-                Ok(()) => encode::ready_for_query(&mut self.client.outgoing, self.transaction.status()),
+                // What it still owed was an error, and the client has it.
+                Ok(()) | Err(Trouble::Skipped) => {
+                    encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+                }
                 Err(Trouble::Refused(error)) => self.refuse(&error, true),
                 Err(Trouble::Failed(message)) => self.fail_with(message, true),
-                Err(Trouble::Skipped) => {}
                 Err(over) => return Err(over),
             }
             return Ok(());

@@ -84,6 +84,14 @@ fn a_pipeline_that_writes_on_both_shards_is_one_transaction() {
     for steps in [
         &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "UPDATE items SET n = n + 1 WHERE id = A1"][..],
         &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "UPDATE items SET n = 1 / 0 WHERE id = A1"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "UPDATE items SET n = 1 / 0 WHERE id = A1", "SELECT 1"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "nonsense", "SELECT 1"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "COMMIT", "UPDATE items SET n = 1 / 0 WHERE id = A1"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "ROLLBACK", "UPDATE items SET n = n + 3 WHERE id = A1"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "SAVEPOINT s", "UPDATE items SET n = n + 3 WHERE id = A1"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "UPDATE items SET n = n + 1 WHERE id IN (A1, B0)"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "UPDATE items SET n = 1 / (n - 100) WHERE id IN (A2, B2)"],
+        &["UPDATE items SET n = n + 1 WHERE id IN (A0, B0)", "BEGIN", "UPDATE items SET n = n + 3 WHERE id = A1"],
     ] {
         let texts: Vec<String> = steps.iter().map(|sql| stage.text(sql)).collect();
         let mut replies = Vec::new();
@@ -92,9 +100,9 @@ fn a_pipeline_that_writes_on_both_shards_is_one_transaction() {
                 wire.send(&one(text));
             }
             wire.send(&[(b'S', vec![])]);
-            replies.push(wire.collect().comparable());
+            replies.push([wire.collect().comparable(), wire.query("ROLLBACK")]);
         }
-        assert_eq!(replies[0], replies[1]);
+        assert_eq!(replies[0], replies[1], "left: Goldseam, right: PostgreSQL; {steps:#?}");
         stage.same_rows();
     }
 }
