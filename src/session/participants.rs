@@ -231,12 +231,6 @@ impl Session {
         Ok(())
     }
 
-    /// [`Session::enlist_all`] of one shard.
-    pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Trouble> {
-        let all = self.enlist_all(&[shard]).await?;
-        all.first().copied().ok_or(Trouble::Skipped)
-    }
-
     /// Held backends of all these shards, in their order: in the client's transaction with all of its prelude done if a block is open, with
     /// the client's settings, owing nothing. None is attached. One round trip for all together, and none if there is nothing to do.
     ///
