@@ -83,7 +83,6 @@ impl Session {
         let mut parts = self.take_parts(job, block).await?;
         for held in parts.iter_mut().filter_map(|part| part.held.as_mut()) {
             held.wrote |= job.effects.writes;
-            held.part.iter_mut().for_each(|part| part.wrote |= job.effects.writes);
         }
         let mut run = Run::new(parts, Merger::new(job.gather.clone(), setup), block, cancels);
         match self.begin(job, &mut run, &texts, opening).await {
