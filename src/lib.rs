@@ -10,7 +10,7 @@
 //! | 1 | [`config`] [`protocol`] [`sql`] [`vindex`] | a file, a frame, a statement, a rule: each read without knowing the others |
 //! | 2 | [`catalog`] [`vschema`] | what the shards say they have, and how the operator spreads it |
 //! | 3 | [`plan`] | where a statement goes, as a template that serves every key |
-//! | 4 | [`planner`] | from text to plan, or to a refusal with a reason |
+//! | 4 | [`planner`] [`merge`] | from text to plan, or to a refusal with a reason; from several answers to one |
 //! | 5 | [`backend`] [`local`] | one connection to one server; servers on this machine for demo and tests |
 //! | 6 | [`topology`] | all shards, and their catalogs as one snapshot |
 //! | 7 | [`meter`] [`pool`] | what statements cost; server connections, shared and bounded |
@@ -33,6 +33,7 @@ pub mod docs;
 pub mod error;
 pub mod frontend;
 pub mod local;
+pub mod merge;
 pub mod meter;
 pub mod plan;
 pub mod planner;

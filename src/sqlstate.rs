@@ -13,6 +13,8 @@ macro_rules! states {
 }
 
 states! {
+    /// All went well, but there is something to know.
+    WARNING = b"01000";
     /// A connection could not be made or was lost.
     CONNECTION_FAILURE = b"08006";
     /// A server could not be reached.
@@ -23,6 +25,10 @@ states! {
     PROTOCOL_VIOLATION = b"08P01";
     /// A statement that Goldseam does not answer because it could not answer it rightly.
     FEATURE_NOT_SUPPORTED = b"0A000";
+    /// A number beyond its type.
+    NUMERIC_VALUE_OUT_OF_RANGE = b"22003";
+    /// Bit strings of different lengths.
+    STRING_DATA_LENGTH_MISMATCH = b"22026";
     /// Bytes that are not valid in the encoding.
     CHARACTER_NOT_IN_REPERTOIRE = b"22021";
     /// A value that is not of its type.

@@ -16,6 +16,10 @@ pub struct Catalog {
     pub functions: HashMap<String, Function>,
     /// The names of all relations of `pg_catalog`, which is searched before every search_path.
     pub system_relations: std::collections::HashSet<String>,
+    /// The names of all aggregates and window functions outside `pg_catalog`, those of extensions too.
+    pub aggregates: std::collections::HashSet<String>,
+    /// The databases' default collation compares bytes, on every shard: C, POSIX, or the C.UTF-8 of the C library.
+    pub bytewise: bool,
 }
 
 /// What kind of relation it is (`pg_class.relkind`).
@@ -73,6 +77,10 @@ pub struct Column {
     pub default: ColumnDefault,
     /// A collation that calls different bytes equal (`pg_collation.collisdeterministic = false`).
     pub nondeterministic: bool,
+    /// Its collation compares bytes, on every shard, or its type has none.
+    pub bytewise: bool,
+    /// Its collation is its type's own, for text the database's default, or its type has none.
+    pub plain_collation: bool,
 }
 
 /// What an INSERT puts where it names no value.
@@ -82,6 +90,8 @@ pub enum ColumnDefault {
     None,
     /// An expression evaluated by the shard.
     Expression,
+    /// An expression that may tell the time, or something else of the moment (`now()`, a user's function that is not immutable).
+    Moment,
     /// A sequence or identity: each shard would count by itself.
     Sequence,
     /// `GENERATED ALWAYS AS (...) STORED`.

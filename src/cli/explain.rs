@@ -53,7 +53,7 @@ pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
         }
         let values = Written { text, literals: &normalized.literals };
         // As a fresh session of a server in UTC reads its literals.
-        let lines = explain::explain(&plan, &values, &files.vschema, &DecodeContext { utc: true, iso: true });
+        let lines = explain::explain(&plan, text, &values, &files.vschema, &DecodeContext { utc: true, iso: true });
         super::print(&lines.join("\n"))?;
     }
     Ok(code)

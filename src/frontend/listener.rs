@@ -229,13 +229,20 @@ impl Frontend {
 
     /// Passes a cancel request on. The client gets no answer, whatever happens (protocol section "Canceling Requests in Progress").
     async fn cancel(&self, pid: i32, secret: &[u8]) {
-        let Some((target, cancelling)) = self.shared.clients.cancel(pid, secret) else { return };
+        let Some((targets, cancelling)) = self.shared.clients.cancel(pid, secret) else { return };
         let state = self.shared.state.load_full();
-        if let Some(shard) = state.topology.shard(target.shard)
-            && let Err(error) = backend::cancel(&shard.primary, target.pid, &target.secret, CANCEL_TIMEOUT).await
-        {
-            tracing::warn!(shard = %shard.name, %error, "a cancel request did not arrive");
+        // All at once: a server that does not answer must not keep the others at work.
+        let mut requests = tokio::task::JoinSet::new();
+        for target in targets {
+            let Some(shard) = state.topology.shard(target.shard) else { continue };
+            let (name, primary) = (shard.name.clone(), shard.primary.clone());
+            requests.spawn(async move {
+                if let Err(error) = backend::cancel(&primary, target.pid, &target.secret, CANCEL_TIMEOUT).await {
+                    tracing::warn!(shard = %name, %error, "a cancel request did not arrive");
+                }
+            });
         }
+        while requests.join_next().await.is_some() {}
         drop(cancelling);
     }
 }

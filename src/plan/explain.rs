@@ -6,14 +6,25 @@
 //!        customer_id = 42: bucket 17 of 1024, shard s2
 //!   -> table countries: a copy on every shard
 //! ```
+//!
+//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]).
 
-use super::{Arithmetic, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+mod gathered;
+
+use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+use crate::error::PgError;
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
 use crate::vschema::Vschema;
 
-/// The plan as a tree, with the reason of each shard.
-pub fn explain(plan: &Plan, values: &dyn Values, vschema: &Vschema, context: &DecodeContext) -> Vec<String> {
+/// The plan of a statement as a tree, with the reason of each shard.
+pub fn explain(
+    plan: &Plan,
+    statement: &str,
+    values: &dyn Values,
+    vschema: &Vschema,
+    context: &DecodeContext,
+) -> Vec<String> {
     let mut lines = Vec::new();
     let route = match &plan.verdict {
         Verdict::Refuse(error) => {
@@ -24,13 +35,27 @@ pub fn explain(plan: &Plan, values: &dyn Values, vschema: &Vschema, context: &De
         }
         Verdict::Route(route) => route,
     };
-    lines.push(match route.resolve(values, vschema, context) {
-        Ok(target) => format!("Route to {}", destination(&target, vschema)),
+    let missing = unknown(route, values);
+    let target = match missing {
         // Without values, as for a statement that is only prepared, the template is all there is to show.
+        Some(parameter) => Err(PgError::unsupported(format!("the value of ${parameter} is not known"))),
+        None => route.resolve(values, vschema, context),
+    };
+    lines.push(match &target {
+        Ok(target) => format!("Route to {}", destination(target, vschema)),
         Err(error) => format!("Route open: {}", error.message),
     });
     lines.extend(route.reasons.iter().map(|reason| format!("  -> {reason}")));
     lines.extend(traces(route, values, vschema, context));
+    match (&route.gather, &target) {
+        (Some(gather), Ok(Target::Shards { shards, rows })) => {
+            lines.extend(gathered::lines(gather, statement, shards, rows, vschema));
+        }
+        (Some(gather), Err(_)) if missing.is_some() => {
+            lines.extend(gathered::lines(gather, statement, &[], &[], vschema))
+        }
+        _ => {}
+    }
     let effects = &plan.effects;
     let mut words = Vec::new();
     if effects.writes {
@@ -46,6 +71,21 @@ pub fn explain(plan: &Plan, values: &dyn Values, vschema: &Vschema, context: &De
         lines.push(format!("  Effects: {}", words.join(", ")));
     }
     lines
+}
+
+/// The first parameter that leads to a shard and has no value.
+fn unknown(route: &Route, values: &dyn Values) -> Option<u32> {
+    let mut unknown = None;
+    for column in route.keyed.iter().flat_map(|requirement| &requirement.columns) {
+        column.values.sources(&mut |source| {
+            if let Origin::Parameter(index) = source.origin
+                && values.parameter(index).is_none()
+            {
+                unknown = unknown.or(Some(u32::from(index) + 1));
+            }
+        });
+    }
+    unknown
 }
 
 /// How each single key led to its shard.
@@ -90,19 +130,36 @@ fn destination(target: &Target<'_>, vschema: &Vschema) -> String {
 
 /// A key column and what restricts it, as a template: `customer_id = $1`.
 pub fn key_column(column: &KeyColumn) -> String {
+    restriction(&column.name, &column.values)
+}
+
+fn restriction(name: &str, set: &KeySet) -> String {
     const SHOWN: usize = 5;
-    match &column.values {
+    match set {
         KeySet::Values(values) => match values.as_slice() {
-            [one] => format!("{} = {}", column.name, source(one)),
+            [one] => format!("{name} = {}", source(one)),
             many => {
                 let mut shown: Vec<String> = many.iter().take(SHOWN).map(source).collect();
                 if many.len() > SHOWN {
                     shown.push(format!("... {} in all", many.len()));
                 }
-                format!("{} in ({})", column.name, shown.join(", "))
+                format!("{name} in ({})", shown.join(", "))
             }
         },
-        KeySet::Array(array) => format!("{} = any({})", column.name, source(array)),
+        KeySet::Array(array) => format!("{name} = any({})", source(array)),
+        KeySet::Range { lower, upper } => {
+            let edge = |edge: &Edge, sign: &str| {
+                format!("{name} {sign}{} {}", if edge.inclusive { "=" } else { "" }, source(&edge.at))
+            };
+            let lower = lower.iter().map(|lower| edge(lower, ">"));
+            lower.chain(upper.iter().map(|upper| edge(upper, "<"))).collect::<Vec<_>>().join(" and ")
+        }
+        KeySet::Any(sets) => {
+            let shown: Vec<String> = sets.iter().take(SHOWN).map(|set| restriction(name, set)).collect();
+            format!("({})", shown.join(" or "))
+        }
+        KeySet::All(sets) if sets.is_empty() => format!("any {name}"),
+        KeySet::All(sets) => sets.iter().map(|set| restriction(name, set)).collect::<Vec<_>>().join(" and "),
     }
 }
 

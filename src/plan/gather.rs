@@ -43,6 +43,15 @@ pub enum Piece {
     Rows(Vec<Range<u32>>),
     /// In a [`Finish`]: `unnest($1::a[], $2::b[], ...) AS goldseam (c0, c1, ...)`, the hidden columns of all shards' rows.
     Parts,
+    /// In a [`Finish`]: the sum of the n-th hidden column, in that column's own type (PostgreSQL's sum of bigint is numeric).
+    Sum(u16),
+    /// In a [`Finish`]: the average, from the hidden columns with the shards' sums and counts.
+    Avg {
+        /// The sums.
+        sum: u16,
+        /// The counts.
+        count: u16,
+    },
 }
 
 /// How many of the last columns are hidden.
@@ -50,7 +59,8 @@ pub enum Piece {
 pub enum Hidden {
     /// So many.
     Last(u16),
-    /// Half of all: the select list stands there twice, and more hidden columns, so many, follow.
+    /// Half of all: the select list stands there twice, and more hidden columns, so many, follow. Hidden columns are counted through: with n
+    /// visible columns the first of those that follow has the number n.
     Twice(u16),
 }
 

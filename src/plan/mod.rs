@@ -3,6 +3,7 @@
 
 pub mod explain;
 pub mod gather;
+pub mod render;
 pub mod resolve;
 pub mod tally;
 
@@ -43,8 +44,12 @@ pub struct Route {
     pub keyspaces: Vec<KeyspaceId>,
     /// Unsharded tables are on this shard.
     pub fixed: Option<ShardId>,
-    /// Each sharded table of the statement, in every query block, and the key that restricts it.
+    /// Each sharded table of the statement, in every query block, and what restricts its key. Beside a `gather` only
+    /// those of which each restricts the whole answer; none: all shards.
     pub keyed: Vec<Requirement>,
+    /// Beside a `gather`: not each of them restricts the whole, but there is one for each table, and a shard that none of them names adds
+    /// nothing.
+    pub apart: bool,
     /// Where it goes when nothing above says it.
     pub fallback: Fallback,
     /// What to do when the values lead to several shards, or no value is given.
@@ -101,6 +106,76 @@ pub enum KeySet {
     Values(Vec<KeySource>),
     /// `= ANY(x)` with an array literal or parameter.
     Array(KeySource),
+    /// `> x`, `BETWEEN x AND y`, of a column whose order is the vindex's.
+    Range {
+        /// Not below this.
+        lower: Option<Edge>,
+        /// Not above this.
+        upper: Option<Edge>,
+    },
+    /// One of these, at least: OR.
+    Any(Vec<KeySet>),
+    /// Each of these: AND. Of none: nothing is known.
+    All(Vec<KeySet>),
+}
+
+impl KeySet {
+    /// Any key there is.
+    pub const EVERYTHING: KeySet = KeySet::All(Vec::new());
+
+    /// Calls `meet` with each place that a value comes from.
+    pub fn sources<'s>(&'s self, meet: &mut dyn FnMut(&'s KeySource)) {
+        match self {
+            KeySet::Values(sources) => sources.iter().for_each(meet),
+            KeySet::Array(source) => meet(source),
+            KeySet::Range { lower, upper } => lower.iter().chain(upper).for_each(|edge| meet(&edge.at)),
+            KeySet::Any(sets) | KeySet::All(sets) => sets.iter().for_each(|set| set.sources(meet)),
+        }
+    }
+
+    /// All of these hold. `> x` and `< y` become one range: of two intervals of one shard each may meet another half of the line.
+    pub fn all(sets: impl IntoIterator<Item = KeySet>) -> KeySet {
+        let mut kept: Vec<KeySet> = Vec::new();
+        for set in sets {
+            match set {
+                KeySet::All(inner) => kept.extend(inner),
+                KeySet::Range { lower: Some(edge), upper: None } => {
+                    let open = kept.iter_mut().find_map(|known| match known {
+                        KeySet::Range { lower: lower @ None, .. } => Some(lower),
+                        _ => None,
+                    });
+                    match open {
+                        Some(lower) => *lower = Some(edge),
+                        None => kept.push(KeySet::Range { lower: Some(edge), upper: None }),
+                    }
+                }
+                KeySet::Range { lower: None, upper: Some(edge) } => {
+                    let open = kept.iter_mut().find_map(|known| match known {
+                        KeySet::Range { upper: upper @ None, .. } => Some(upper),
+                        _ => None,
+                    });
+                    match open {
+                        Some(upper) => *upper = Some(edge),
+                        None => kept.push(KeySet::Range { lower: None, upper: Some(edge) }),
+                    }
+                }
+                other => kept.push(other),
+            }
+        }
+        match kept.len() {
+            1 => kept.remove(0),
+            _ => KeySet::All(kept),
+        }
+    }
+}
+
+/// An end of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edge {
+    /// Where it is.
+    pub at: KeySource,
+    /// It belongs to the range.
+    pub inclusive: bool,
 }
 
 /// Where a key's value comes from.

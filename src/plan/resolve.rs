@@ -1,22 +1,37 @@
-//! From a route and the values of one execution to a shard.
+//! From a route and the values of one execution to its shards.
 //!
-//! A route is a template; here its literals and parameters become keys, the keys become shards, and all of them must be the one
-//! shard that can answer. Every way in which they are not is an error that says which shards, and what else could be done.
+//! A route is a template; here its literals and parameters become keys ([`value`]), the keys become shards ([`places`]), and these
+//! become one destination.
+//!
+//! *Without a [`Gather`]* all of them must be the one shard that can answer. Every way in which they are not is an error that says
+//! which shards, and what else could be done.
+//!
+//! *With a [`Gather`]* the statement is proven: its answer is the merge of what each shard answers over its own rows, for all shards
+//! of the keyspace. A shard may be left out of "all" if it adds nothing. Each requirement that the planner leaves in such a route
+//! restricts the whole answer: no row of it comes from a shard where the requirement has no row. (It does not leave that of the optional
+//! side of an outer join, say, whose rows matter on a few shards while the other side's come from all.) So the shards are those that every requirement names: an intersection over the requirements, of each a union over
+//! its keys. Within one requirement, too, what holds together is intersected, because each row that matters fulfils all of it.
+//!
+//! Where none restricts the whole by itself (the sides of a FULL JOIN, the arms of a UNION) but every table has one, the shards are those
+//! that any of them names ([`Route::apart`]): on the others no table has a row that matters.
+//!
+//! More shards than needed are never wrong there, only slower; so what cannot be read with certainty narrows nothing, and without any
+//! requirement it is all shards. Rows of an INSERT are the exception: each has one place, and that must be certain.
 
-use std::borrow::Cow;
+mod places;
+mod shards;
+mod value;
 
-use super::{Arithmetic, KeyColumn, KeySet, KeySource, Origin, Requirement, Route, Values};
+#[cfg(test)]
+mod tests;
+
+use super::{Gather, Requirement, Route, Values};
 use crate::error::PgError;
-use crate::sqlstate::SqlState;
-use crate::types::array::decode_array;
-use crate::types::decode::{decode, decode_stored};
 use crate::types::key::DecodeContext;
-use crate::types::{Key, KeyType, KeyspaceId, Match, Oid, Raw, ShardId, VindexId, oid};
-use crate::vindex::Placement;
+use crate::types::{Key, KeyspaceId, ShardId, VindexId};
 use crate::vschema::Vschema;
-
-/// Keys of several columns are combined; a statement with more combinations is not worth the time of a proxy.
-const MAX_COMBINATIONS: usize = 100_000;
+use places::{Places, Reading};
+use shards::ShardSet;
 
 /// Where one execution goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,12 +66,8 @@ pub enum Target<'a> {
     },
 }
 
-/// What has been agreed on so far.
-#[derive(Default)]
-struct Found<'r> {
-    shard: Option<(ShardId, &'r str)>,
-    directory: Option<(VindexId, Key<'static>, bool, KeyspaceId)>,
-}
+/// Where a directory says.
+type Directory<'r> = (&'r Requirement, Key<'static>);
 
 impl Route {
     /// The destination of one execution. Allocates nothing where one literal or parameter of a plain type is the key.
@@ -66,34 +77,142 @@ impl Route {
         vschema: &'a Vschema,
         context: &DecodeContext,
     ) -> Result<Target<'a>, PgError> {
-        let mut found = Found { shard: self.fixed.map(|shard| (shard, "an unsharded table")), directory: None };
+        // Beside a table that is on one shard nothing is gathered from several.
+        match self.gather.as_deref().filter(|_| self.fixed.is_none()) {
+            Some(gather) => self.spread(gather, &Reading { values, vschema, context, lenient: true }, vschema),
+            None => self.together(&Reading { values, vschema, context, lenient: false }, vschema),
+        }
+    }
+
+    /// All parts must lead to one shard.
+    fn together<'a>(&'a self, reading: &Reading<'_>, vschema: &'a Vschema) -> Result<Target<'a>, PgError> {
+        let mut found: Option<(ShardId, &str)> = self.fixed.map(|shard| (shard, "an unsharded table"));
+        let mut directory: Option<Directory<'_>> = None;
+        let mut insert = false;
         for requirement in &self.keyed {
-            requirement.place(values, vschema, context, &mut found)?;
-        }
-        if let Some((vindex, key, insert, keyspace)) = found.directory {
-            return Ok(Target::Directory { vindex, key, insert, also: found.shard.map(|(shard, _)| shard), keyspace });
-        }
-        let keyspaces = self.keyspaces.iter().map(|id| vschema.keyspace(*id));
-        if let Some((shard, table)) = found.shard {
-            for keyspace in keyspaces {
-                if !keyspace.shards.contains(&shard) {
-                    return Err(PgError::unsupported(format!(
-                        "tables of keyspace \"{}\" cannot be joined with rows on shard {}",
-                        keyspace.name,
-                        vschema.shard_name(shard)
-                    ))
-                    .with_detail(format!(
-                        "{table} leads to shard {}, which has no copy of that keyspace's reference tables.",
-                        vschema.shard_name(shard)
-                    ))
-                    .with_hint(
-                        "Make the table a reference table of both keyspaces, or query them one after the other.",
-                    ));
+            let table = requirement.table.as_str();
+            match requirement.places(reading, None)? {
+                Places::All => return Err(self.alone(|| unrestricted(requirement))),
+                Places::Shards(set) => {
+                    for shard in [set.first(), set.second()].into_iter().flatten() {
+                        match found {
+                            None => found = Some((shard, table)),
+                            Some((other, _)) if other == shard => {}
+                            Some((other, first)) => {
+                                return Err(self.alone(|| several(vschema, other, first, shard, table)));
+                            }
+                        }
+                    }
                 }
+                Places::Directory(key) => match &directory {
+                    None => (directory, insert) = (Some((requirement, key)), requirement.insert),
+                    Some((other, known)) if other.vindex == requirement.vindex && *known == key => {
+                        insert |= requirement.insert;
+                    }
+                    Some(_) => return Err(self.alone(|| several_keys(requirement))),
+                },
+                Places::Directories => return Err(self.alone(|| several_keys(requirement))),
             }
-            return Ok(Target::Shard(shard));
         }
-        self.anywhere(vschema)
+        if let Some((requirement, key)) = directory {
+            let also = found.map(|(shard, _)| shard);
+            return Ok(Target::Directory {
+                vindex: requirement.vindex,
+                key,
+                insert,
+                also,
+                keyspace: requirement.keyspace,
+            });
+        }
+        match found {
+            Some((shard, table)) => {
+                self.check_copies(shard, table, vschema)?;
+                Ok(Target::Shard(shard))
+            }
+            None => self.anywhere(vschema),
+        }
+    }
+
+    /// As many shards as are needed.
+    fn spread<'a>(
+        &'a self,
+        gather: &Gather,
+        reading: &Reading<'_>,
+        vschema: &'a Vschema,
+    ) -> Result<Target<'a>, PgError> {
+        let mut places = if self.apart { Places::Shards(ShardSet::default()) } else { Places::All };
+        let mut rows = Vec::new();
+        let mut inserted: Option<&Requirement> = None;
+        let mut directory: Option<&Requirement> = None;
+        for requirement in &self.keyed {
+            if requirement.insert {
+                inserted = Some(requirement);
+            }
+            let own = requirement.places(reading, requirement.insert.then_some(&mut rows))?;
+            match own {
+                Places::Directories if requirement.insert => return Err(several_keys(requirement)),
+                // Whose key it is, if one is left in the end: the first wins, for each restricts the whole.
+                Places::Directory(_) => directory = directory.or(Some(requirement)),
+                _ => {}
+            }
+            places = if self.apart { places.or(own) } else { places.and(own) };
+        }
+        let needed = match places {
+            Places::Shards(needed) => needed,
+            Places::Directory(key) => {
+                let Some(requirement) = directory else { return self.anywhere(vschema) };
+                return Ok(Target::Directory {
+                    vindex: requirement.vindex,
+                    key,
+                    insert: inserted.is_some(),
+                    also: None,
+                    keyspace: requirement.keyspace,
+                });
+            }
+            Places::All | Places::Directories => ShardSet::of(vschema.keyspace(gather.keyspace).shards.iter().copied()),
+        };
+        let Some(first) = needed.first() else { return self.anywhere(vschema) };
+        let table = self.keyed.first().map_or("the table", |requirement| &requirement.table);
+        for shard in needed.iter() {
+            self.check_copies(shard, table, vschema)?;
+        }
+        if needed.second().is_none() {
+            return Ok(Target::Shard(first));
+        }
+        let order = &vschema.keyspace(gather.keyspace).shards;
+        let shards: Vec<ShardId> = order.iter().copied().filter(|shard| needed.contains(*shard)).collect();
+        let Some(inserted) = inserted else { return Ok(Target::Shards { shards, rows: Vec::new() }) };
+        // A row that no shard would take as it is written makes the statement fail as a whole, wherever it goes.
+        if rows.len() != inserted.rows() {
+            return Ok(Target::Shard(first));
+        }
+        let index = |shard: &ShardId| shards.iter().position(|known| known == shard).unwrap_or(0) as u16;
+        let rows = rows.iter().map(index).collect();
+        Ok(Target::Shards { shards, rows })
+    }
+
+    /// A shard must have the copies that the statement reads there.
+    fn check_copies(&self, shard: ShardId, table: &str, vschema: &Vschema) -> Result<(), PgError> {
+        for keyspace in self.keyspaces.iter().map(|id| vschema.keyspace(*id)) {
+            if !keyspace.shards.contains(&shard) {
+                return Err(PgError::unsupported(format!(
+                    "tables of keyspace \"{}\" cannot be joined with rows on shard {}",
+                    keyspace.name,
+                    vschema.shard_name(shard)
+                ))
+                .with_detail(format!(
+                    "{table} leads to shard {}, which has no copy of that keyspace's reference tables.",
+                    vschema.shard_name(shard)
+                ))
+                .with_hint("Make the table a reference table of both keyspaces, or query them one after the other."));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why one shard must do, if that is known, else what is wrong with these values.
+    fn alone(&self, otherwise: impl FnOnce() -> PgError) -> PgError {
+        self.alone.as_deref().cloned().unwrap_or_else(otherwise)
     }
 
     /// No value ties the statement to a shard: reference tables only, keys that match nothing, or no table at all.
@@ -134,317 +253,24 @@ fn several(vschema: &Vschema, one: ShardId, first: &str, other: ShardId, second:
         .with_hint("Send one statement for each shard key, or restrict the statement to one shard key.")
 }
 
-impl Requirement {
-    fn place<'r>(
-        &'r self,
-        values: &dyn Values,
-        vschema: &Vschema,
-        context: &DecodeContext,
-        found: &mut Found<'r>,
-    ) -> Result<(), PgError> {
-        match self.columns.as_slice() {
-            [column] => {
-                column.each(self, values, context, &mut |key| self.one(std::slice::from_ref(&key), vschema, found))
-            }
-            columns => self.combinations(columns, values, vschema, context, found),
-        }
-    }
-
-    /// Several key columns: every combination of their values, because which of them belong together is not kept. For the rows of
-    /// an INSERT they do: the n-th values make the n-th key.
-    fn combinations<'r>(
-        &'r self,
-        columns: &'r [KeyColumn],
-        values: &dyn Values,
-        vschema: &Vschema,
-        context: &DecodeContext,
-        found: &mut Found<'r>,
-    ) -> Result<(), PgError> {
-        let mut sets: Vec<Vec<Key<'static>>> = Vec::with_capacity(columns.len());
-        for column in columns {
-            let mut keys = Vec::new();
-            column.each(self, values, context, &mut |key| {
-                keys.push(key.into_owned());
-                Ok(())
-            })?;
-            sets.push(keys);
-        }
-        let rows = sets.first().map_or(0, Vec::len);
-        if self.insert && sets.iter().all(|set| set.len() == rows) {
-            for row in 0..rows {
-                let key: Vec<Key<'_>> = sets.iter().filter_map(|set| set.get(row).cloned()).collect();
-                self.one(&key, vschema, found)?;
-            }
-            return Ok(());
-        }
-        let count = sets.iter().try_fold(1usize, |count, set| count.checked_mul(set.len()));
-        if count.is_none_or(|count| count > MAX_COMBINATIONS) {
-            return Err(PgError::unsupported(format!("too many shard keys for table \"{}\"", self.table)));
-        }
-        let mut places = vec![0usize; sets.len()];
-        for _ in 0..count.unwrap_or(0) {
-            let key: Vec<Key<'_>> = sets.iter().zip(&places).filter_map(|(set, at)| set.get(*at).cloned()).collect();
-            self.one(&key, vschema, found)?;
-            for (place, set) in places.iter_mut().zip(&sets) {
-                *place += 1;
-                if *place < set.len() {
-                    break;
-                }
-                *place = 0;
-            }
-        }
-        Ok(())
-    }
-
-    fn one<'r>(&'r self, key: &[Key<'_>], vschema: &Vschema, found: &mut Found<'r>) -> Result<(), PgError> {
-        let vindex = vschema.vindex(self.vindex);
-        match vindex.vindex.place(key) {
-            Placement::Shard(shard) => match found.shard {
-                None => found.shard = Some((shard, &self.table)),
-                Some((other, _)) if other == shard => {}
-                Some((other, table)) => return Err(several(vschema, other, table, shard, &self.table)),
-            },
-            Placement::Nowhere if self.insert => {
-                return Err(PgError::new(
-                    SqlState::CHECK_VIOLATION,
-                    format!("no shard found for row of table \"{}\"", self.table),
-                )
-                .with_detail(format!(
-                    "Vindex \"{}\" takes no key {}.",
-                    vindex.name,
-                    key.iter().map(Key::to_text).collect::<Vec<_>>().join(", ")
-                ))
-                .with_hint("Give the vindex a shard for this key."));
-            }
-            Placement::Nowhere => {}
-            Placement::Directory => {
-                let [key] = key else {
-                    return Err(PgError::unsupported("directory vindexes take one column"));
-                };
-                let same = |known: &Key<'static>| known == &key.clone().into_owned();
-                match &mut found.directory {
-                    Some((other, known, insert, _)) if *other == self.vindex && same(known) => *insert |= self.insert,
-                    Some(_) => {
-                        return Err(PgError::unsupported("statement needs several keys of a directory")
-                            .with_detail(format!("Table \"{}\" is placed by a directory, key by key.", self.table))
-                            .with_hint("Send one statement for each shard key."));
-                    }
-                    None => {
-                        let key = key.clone().into_owned();
-                        found.directory = Some((self.vindex, key, self.insert, self.keyspace));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
+fn several_keys(requirement: &Requirement) -> PgError {
+    PgError::unsupported("statement needs several keys of a directory")
+        .with_detail(format!("Table \"{}\" is placed by a directory, key by key.", requirement.table))
+        .with_hint("Send one statement for each shard key.")
 }
 
-impl KeyColumn {
-    /// Calls `take` with each key; values that match no row are left out.
-    fn each(
-        &self,
-        requirement: &Requirement,
-        values: &dyn Values,
-        context: &DecodeContext,
-        take: &mut dyn FnMut(Key<'_>) -> Result<(), PgError>,
-    ) -> Result<(), PgError> {
-        match &self.values {
-            KeySet::Values(sources) => {
-                for source in sources {
-                    source.check(values, self.key_type).map_err(|why| self.unclear(requirement, why))?;
-                    let raw = source.value(values).map_err(|why| self.unclear(requirement, why))?;
-                    if requirement.insert && raw == Raw::Null {
-                        return Err(PgError::new(
-                            SqlState::NOT_NULL_VIOLATION,
-                            format!(
-                                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-                                self.name, requirement.table
-                            ),
-                        )
-                        .with_detail("The column is the shard key: without it no shard can be chosen."));
-                    }
-                    let read = if requirement.insert {
-                        decode_stored(&raw, self.key_type, context)
-                    } else {
-                        decode(&raw, self.key_type, context)
-                    };
-                    self.accept(requirement, read, take)?;
-                }
-                Ok(())
-            }
-            KeySet::Array(source) => {
-                source.check(values, self.key_type).map_err(|why| self.unclear(requirement, why))?;
-                let raw = source.value(values).map_err(|why| self.unclear(requirement, why))?;
-                let read = decode_array(&raw, self.key_type, context).map_err(|why| self.unclear(requirement, why))?;
-                for read in read {
-                    self.accept(requirement, read, take)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn accept(
-        &self,
-        requirement: &Requirement,
-        read: Match<'_>,
-        take: &mut dyn FnMut(Key<'_>) -> Result<(), PgError>,
-    ) -> Result<(), PgError> {
-        match read {
-            Match::Key(key) => take(key),
-            Match::Nothing => Ok(()),
-            Match::Unclear(why) => Err(self.unclear(requirement, why)),
-        }
-    }
-
-    fn unclear(&self, requirement: &Requirement, why: &str) -> PgError {
-        PgError::unsupported(format!(
-            "value for shard key \"{}\" of table \"{}\" cannot be read with certainty",
-            self.name, requirement.table
-        ))
-        .with_detail(format!("The column is of type {}: {why}.", self.key_type.name()))
-        .with_hint("Write the value as a plain literal or parameter of the column's own type.")
-    }
-}
-
-impl KeySource {
-    /// A value without a type of its own, of which the planner was not sure that it has the column's: is it the same in all types?
-    fn check(&self, values: &dyn Values, column: KeyType) -> Result<(), &'static str> {
-        const OTHER: &str = "the statement may give it another type than the column's";
-        if !self.doubtful {
-            return Ok(());
-        }
-        let raw = match &self.origin {
-            Origin::Literal(index) => values.literal(*index),
-            Origin::Parameter(index) => values.parameter(*index),
-            Origin::Constant(_) | Origin::Arithmetic(_) => None,
-        };
-        let same = match raw {
-            None | Some(Raw::Null) => true,
-            Some(Raw::Text { oid, .. } | Raw::Binary { oid, .. }) if oid != oid::UNSPECIFIED && oid != oid::UNKNOWN => {
-                true
-            }
-            Some(Raw::Binary { .. }) => false,
-            Some(Raw::Text { text, .. }) => match column {
-                KeyType::Int2 | KeyType::Int4 | KeyType::Int8 => text.parse::<i64>().is_ok(),
-                // char(n) loses spaces, a name is cut at 63 bytes.
-                KeyType::Text => !text.ends_with(char::is_whitespace) && text.len() < 64,
-                KeyType::Uuid => true,
-                _ => false,
-            },
-        };
-        if same { Ok(()) } else { Err(OTHER) }
-    }
-
-    /// The value of this execution, with its sign and the type it is cast to; the error says why it is unclear.
-    fn value<'v>(&'v self, values: &'v dyn Values) -> Result<Raw<'v>, &'static str> {
-        let raw = match &self.origin {
-            Origin::Literal(index) => values.literal(*index).ok_or("this kind of literal is not read as a key")?,
-            Origin::Parameter(index) => values.parameter(*index).ok_or("its value is not known")?,
-            Origin::Constant(raw) => raw.clone(),
-            Origin::Arithmetic(terms) => {
-                let (left, operation, right) = &**terms;
-                let (left, right) = (left.integer(values)?, right.integer(values)?);
-                let result = match operation {
-                    Arithmetic::Add => left.checked_add(right),
-                    Arithmetic::Subtract => left.checked_sub(right),
-                    Arithmetic::Multiply => left.checked_mul(right),
-                };
-                let result = result.ok_or("the result is beyond 64 bits")?;
-                Raw::Text { text: Cow::Owned(result.to_string()), oid: oid::INT8 }
-            }
-        };
-        let raw = match self.cast {
-            Some(cast) => convert(raw, cast)?,
-            None => raw,
-        };
-        if self.negate { negated(raw) } else { Ok(raw) }
-    }
-}
-
-impl KeySource {
-    fn integer(&self, values: &dyn Values) -> Result<i64, &'static str> {
-        match self.value(values)? {
-            Raw::Text { text, .. } => text.parse().map_err(|_| "only arithmetic on integers is folded"),
-            _ => Err("only arithmetic on integers is folded"),
-        }
-    }
-}
-
-fn is_integer(oid: Oid) -> bool {
-    matches!(oid, oid::INT2 | oid::INT4 | oid::INT8)
-}
-
-fn is_text(oid: Oid) -> bool {
-    matches!(oid, oid::TEXT | oid::VARCHAR)
-}
-
-/// `x::type`. What has no type yet is read as that type; what has one may change its value, unless the types are kin.
-fn convert(raw: Raw<'_>, cast: Oid) -> Result<Raw<'_>, &'static str> {
-    const CHANGES: &str = "the cast may change the value";
-    match raw {
-        Raw::Null => Ok(Raw::Null),
-        Raw::Text { text, oid } => match oid {
-            oid::UNSPECIFIED | oid::UNKNOWN => Ok(Raw::Text { text, oid: cast }),
-            _ if oid == cast || (is_integer(oid) && is_integer(cast)) || (is_text(oid) && is_text(cast)) => {
-                Ok(Raw::Text { text, oid: cast })
-            }
-            oid::NUMERIC if is_integer(cast) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Raw::Text { text, oid: cast })
-            }
-            _ => Err(CHANGES),
-        },
-        Raw::Binary { bytes, oid } => match oid {
-            oid::UNSPECIFIED => Ok(Raw::Binary { bytes, oid: cast }),
-            _ if oid == cast || (is_integer(oid) && is_integer(cast)) || (is_text(oid) && is_text(cast)) => {
-                Ok(Raw::Binary { bytes, oid })
-            }
-            _ => Err(CHANGES),
-        },
-    }
-}
-
-fn negated(raw: Raw<'_>) -> Result<Raw<'_>, &'static str> {
-    match raw {
-        Raw::Null => Ok(Raw::Null),
-        Raw::Text { text, oid } if oid == oid::NUMERIC || is_integer(oid) => {
-            let text = text.trim();
-            let text = match text.strip_prefix('-') {
-                Some(positive) => positive.to_owned(),
-                None => format!("-{}", text.strip_prefix('+').unwrap_or(text)),
-            };
-            Ok(Raw::Text { text: Cow::Owned(text), oid })
-        }
-        _ => Err("its sign is changed by the statement"),
-    }
+fn unrestricted(requirement: &Requirement) -> PgError {
+    PgError::unsupported("statement needs rows of several shards")
+        .with_detail(format!("Nothing restricts the shard key of table \"{}\" to one shard.", requirement.table))
+        .with_hint("Send one statement for each shard key, or restrict the statement to one shard key.")
 }
 
 impl Requirement {
-    /// Up to ten keys of this execution and their shards, for EXPLAIN; what cannot be read is left out.
-    pub fn keys(
-        &self,
-        values: &dyn Values,
-        vschema: &Vschema,
-        context: &DecodeContext,
-    ) -> Vec<(Vec<Key<'static>>, Option<ShardId>)> {
-        const SHOWN: usize = 10;
-        let mut keys = Vec::new();
-        let [column] = self.columns.as_slice() else { return keys };
-        let vindex = vschema.vindex(self.vindex);
-        // An error ends the list; EXPLAIN's first line has already said it.
-        let _ = column.each(self, values, context, &mut |key| {
-            if keys.len() < SHOWN {
-                let shard = match vindex.vindex.place(std::slice::from_ref(&key)) {
-                    Placement::Shard(shard) => Some(shard),
-                    Placement::Nowhere => None,
-                    // The route's own line has said it.
-                    Placement::Directory => return Ok(()),
-                };
-                keys.push((vec![key.into_owned()], shard));
-            }
-            Ok(())
-        });
-        keys
+    /// How many rows an INSERT has.
+    fn rows(&self) -> usize {
+        self.columns.first().map_or(0, |column| match &column.values {
+            super::KeySet::Values(values) => values.len(),
+            _ => 0,
+        })
     }
 }

@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use super::functions::{self, Class};
-use super::{Planner, refuse, scope};
+use super::{Planner, refuse, scope, tree};
 use crate::error::PgError;
 use crate::plan::Pin;
 
@@ -16,13 +16,48 @@ impl Planner<'_> {
         if function.uses_odbc_syntax || !matches!(function.parameters, FunctionArguments::None) {
             return Err(refuse::construct("this form of function call"));
         }
+        let before = self.tree.names;
         self.call(&function.name, &function.args)?;
         self.exprs(function.filter.as_deref())?;
         self.order(&function.within_group)?;
-        match &function.over {
-            None | Some(WindowType::NamedWindow(_)) => Ok(()),
-            Some(WindowType::WindowSpec(window)) => self.window(window),
+        let names = (self.tree.names.0 - before.0, self.tree.names.1 - before.1);
+        let window = match &function.over {
+            None => {
+                if self.is_aggregate(function) {
+                    self.aggregate(names);
+                }
+                return Ok(());
+            }
+            Some(WindowType::NamedWindow(name)) => {
+                tree::Window { base: Some(scope::fold(name).into_owned()), partition: Vec::new() }
+            }
+            Some(WindowType::WindowSpec(window)) => {
+                self.window(window)?;
+                self.window_part(window)
+            }
+        };
+        self.tree.block().into_iter().for_each(|block| block.windows.push(window.clone()));
+        Ok(())
+    }
+
+    fn is_aggregate(&self, function: &Function) -> bool {
+        let Some(name) = scope::parts(&function.name).and_then(|parts| parts.last().cloned()) else { return true };
+        let list = match &function.args {
+            FunctionArguments::List(list) => list.duplicate_treatment.is_some() || !list.clauses.is_empty(),
+            _ => false,
+        };
+        list || function.filter.is_some()
+            || !function.within_group.is_empty()
+            || functions::is_aggregate(&name)
+            || self.context.catalog.aggregates.contains(&name)
+    }
+
+    /// An aggregate makes one row of many, or of each group. If its arguments are columns of blocks further out only, it is theirs.
+    fn aggregate(&mut self, (own, others): (usize, usize)) {
+        if own == 0 && others > 0 {
+            self.spoil("an aggregate that may be an outer query's");
         }
+        self.tree.block().into_iter().for_each(|block| block.aggregates = true);
     }
 
     /// A call's name and arguments.
@@ -30,7 +65,7 @@ impl Planner<'_> {
         let first = match arguments {
             FunctionArguments::None => None,
             FunctionArguments::Subquery(query) => {
-                self.query(query)?;
+                self.inner_query(query, None)?;
                 None
             }
             FunctionArguments::List(list) => {
@@ -62,7 +97,8 @@ impl Planner<'_> {
             };
             match value {
                 FunctionArgExpr::Expr(expr) => self.expr(expr)?,
-                FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard => {}
+                FunctionArgExpr::QualifiedWildcard(_) => self.tree.names.1 += usize::from(self.tree.is_nested()),
+                FunctionArgExpr::Wildcard => {}
                 FunctionArgExpr::WildcardWithOptions(_) => return Err(refuse::construct("* with options")),
             }
         }
@@ -83,11 +119,18 @@ impl Planner<'_> {
                 self.floating = false;
                 self.writes |= !known.immutable;
                 self.home_unless_placed |= !known.immutable;
+                self.tree.volatile += usize::from(!known.immutable);
                 return Ok(());
             }
             return self.user_function(&bare);
         }
         self.home_unless_placed |= functions::speaks_of_oids(&bare);
+        self.tree.volatile += usize::from(functions::is_erratic(&bare));
+        match functions::spread(&bare) {
+            functions::Spread::Alike => {}
+            functions::Spread::Time => self.spoil(&format!("{bare}(), which each server would answer by its own clock,")),
+            functions::Spread::Apart => self.spoil(&format!("function \"{bare}\"")),
+        }
         match functions::class(&bare) {
             Class::Plain => self.attached |= functions::reads_catalog(&bare),
             Class::Moment => {
@@ -137,6 +180,7 @@ impl Planner<'_> {
     pub(super) fn user_function(&mut self, name: &str) -> Result<(), PgError> {
         if self.context.vschema.local_functions.contains(name) {
             self.home_unless_placed = true;
+            self.tree.volatile += 1;
         } else {
             self.reader = self.reader.take().or(Some(name.to_string()));
         }

@@ -6,7 +6,7 @@ use super::Planner;
 use super::scope::{self, Found};
 use super::source::{chain, unwrap};
 use crate::error::PgError;
-use crate::plan::{KeySet, KeySource};
+use crate::plan::{Edge, KeySet, KeySource};
 
 /// Which rows an equality in a condition restricts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Planner<'_> {
                 if let Some(column) = self.column_of(left)
                     && let Expr::Subquery(subquery) = unwrap(right)
                 {
-                    let outputs = self.query(subquery)?;
+                    let outputs = self.inner_query(subquery, None)?;
                     self.carry_outputs(&column, outputs, reach);
                     return Ok(true);
                 }
@@ -101,6 +101,12 @@ impl Planner<'_> {
                 Ok(false)
             }
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                if let Expr::Subquery(subquery) = &**right {
+                    let tested = vec![self.tested_node(left)];
+                    self.expr(left)?;
+                    self.inner_query(subquery, Some(tested))?;
+                    return Ok(true);
+                }
                 if let Some(column) = self.column_of(left)
                     && let Some(set) = self.array_source(right)
                 {
@@ -109,13 +115,26 @@ impl Planner<'_> {
                 Ok(false)
             }
             Expr::InSubquery { expr, subquery, negated: false } => {
+                if let Expr::Tuple(columns) = unwrap(expr) {
+                    let tested = columns.iter().map(|column| self.tested_node(column)).collect();
+                    self.exprs(columns)?;
+                    self.inner_query(subquery, Some(tested))?;
+                    return Ok(true);
+                }
                 let Some(column) = self.column_of(expr) else { return Ok(false) };
-                let outputs = self.query(subquery)?;
+                let tested = vec![self.tested_node(expr)];
+                let outputs = self.inner_query(subquery, Some(tested))?;
                 self.carry_outputs(&column, outputs, reach);
                 Ok(true)
             }
             Expr::BinaryOp { op: BinaryOperator::Or, .. } => {
-                if let Some((column, set)) = self.alternatives(term) {
+                for (column, set) in self.alternatives(term) {
+                    self.restrict(&column, set, reach);
+                }
+                Ok(false)
+            }
+            Expr::BinaryOp { .. } | Expr::Between { .. } => {
+                if let Some((column, set)) = self.simple(term) {
                     self.restrict(&column, set, reach);
                 }
                 Ok(false)
@@ -161,29 +180,100 @@ impl Planner<'_> {
         }
     }
 
-    /// `k = 1 OR k = 2 OR k IN (3, 4)`: one column, nothing else.
-    fn alternatives(&self, expr: &Expr) -> Option<(Found, KeySet)> {
-        let mut all = Vec::new();
-        let mut one: Option<Found> = None;
-        for term in chain(expr, &BinaryOperator::Or) {
-            let (column, values) = match unwrap(term) {
-                Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match self.column_of(left) {
-                    Some(column) => (column, vec![self.source(right)?]),
-                    None => (self.column_of(right)?, vec![self.source(left)?]),
-                },
-                Expr::InList { expr, list, negated: false } => match self.list_source(list)? {
-                    KeySet::Values(values) => (self.column_of(expr)?, values),
-                    KeySet::Array(_) => return None,
-                },
-                _ => return None,
-            };
-            if one.as_ref().is_some_and(|one| *one != column) {
-                return None;
+    /// What a term says of one column by itself. All of these are true of no NULL: a row that an outer join has made up is not meant. So
+    /// `k IS NULL` is not among them; besides, rows whose key has become NULL (ON DELETE SET NULL) are on any shard.
+    fn simple(&self, term: &Expr) -> Option<(Found, KeySet)> {
+        let edge = |at: &Expr, inclusive| Some(Edge { at: self.source(at)?, inclusive });
+        match unwrap(term) {
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+                let (column, value) = match self.column_of(left) {
+                    Some(column) => (column, right),
+                    None => (self.column_of(right)?, left),
+                };
+                Some((column, KeySet::Values(vec![self.source(value)?])))
             }
-            one = Some(column);
-            all.extend(values);
+            Expr::BinaryOp { left, op, right } => {
+                let (below, inclusive) = match op {
+                    BinaryOperator::Lt => (true, false),
+                    BinaryOperator::LtEq => (true, true),
+                    BinaryOperator::Gt => (false, false),
+                    BinaryOperator::GtEq => (false, true),
+                    _ => return None,
+                };
+                let (column, value, below) = match self.column_of(left) {
+                    Some(column) => (column, right, below),
+                    None => (self.column_of(right)?, left, !below),
+                };
+                let edge = Some(edge(value, inclusive)?);
+                let (lower, upper) = if below { (None, edge) } else { (edge, None) };
+                self.ordered(column, KeySet::Range { lower, upper })
+            }
+            Expr::Between { expr, negated: false, low, high } => {
+                let column = self.column_of(expr)?;
+                let (lower, upper) = (edge(low, true), edge(high, true));
+                if lower.is_none() && upper.is_none() {
+                    return None;
+                }
+                self.ordered(column, KeySet::Range { lower, upper })
+            }
+            Expr::InList { expr, list, negated: false } => Some((self.column_of(expr)?, self.list_source(list)?)),
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                Some((self.column_of(left)?, self.array_source(right)?))
+            }
+            _ => None,
         }
-        Some((one?, KeySet::Values(all)))
+    }
+
+    /// A range, if PostgreSQL's order of the column is the vindexes': text must compare byte by byte, and `char(n)` never does, because
+    /// it may be compared with its blanks or without.
+    fn ordered(&self, column: Found, range: KeySet) -> Option<(Found, KeySet)> {
+        self.instances
+            .get(column.instance)?
+            .columns
+            .iter()
+            .any(|known| known.name == column.column && known.ordered)
+            .then_some((column, range))
+    }
+
+    /// What an OR says of columns: of each that every arm restricts, the union.
+    fn alternatives(&self, or: &Expr) -> Vec<(Found, KeySet)> {
+        let mut all: Vec<(Found, Vec<KeySet>)> = Vec::new();
+        for (at, arm) in chain(or, &BinaryOperator::Or).into_iter().enumerate() {
+            let known = self.together(arm);
+            if at == 0 {
+                all = known.into_iter().map(|(column, set)| (column, vec![set])).collect();
+                continue;
+            }
+            all.retain_mut(|(column, sets)| match known.iter().find(|(other, _)| other == column) {
+                Some((_, set)) => {
+                    sets.push(set.clone());
+                    true
+                }
+                None => false,
+            });
+            if all.is_empty() {
+                break;
+            }
+        }
+        all.into_iter().map(|(column, sets)| (column, any(sets))).collect()
+    }
+
+    /// What the terms of an arm of OR say of columns together.
+    fn together(&self, arm: &Expr) -> Vec<(Found, KeySet)> {
+        let mut all: Vec<(Found, KeySet)> = Vec::new();
+        for term in chain(arm, &BinaryOperator::And) {
+            let known = match unwrap(term) {
+                Expr::BinaryOp { op: BinaryOperator::Or, .. } => self.alternatives(term),
+                term => self.simple(term).into_iter().collect(),
+            };
+            for (column, set) in known {
+                match all.iter_mut().find(|(other, _)| *other == column) {
+                    Some((_, one)) => *one = KeySet::all([std::mem::replace(one, KeySet::EVERYTHING), set]),
+                    None => all.push((column, set)),
+                }
+            }
+        }
+        all
     }
 
     fn restrict(&mut self, column: &Found, set: KeySet, reach: Reach<'_>) {
@@ -212,6 +302,7 @@ impl Planner<'_> {
         }
         let one = self.facts.node(left.instance, &left.column);
         let other = self.facts.node(right.instance, &right.column);
+        self.tree.equal((one, other));
         let into = |column: &Found| {
             column.level == 0
                 && match reach {
@@ -255,4 +346,19 @@ impl Planner<'_> {
             self.facts.flow(node, to);
         }
     }
+}
+
+/// The union: of lists one list.
+fn any(mut sets: Vec<KeySet>) -> KeySet {
+    if sets.len() == 1 {
+        return sets.remove(0);
+    }
+    if sets.iter().all(|set| matches!(set, KeySet::Values(_))) {
+        let values = |set| match set {
+            KeySet::Values(values) => values,
+            _ => Vec::new(),
+        };
+        return KeySet::Values(sets.into_iter().flat_map(values).collect());
+    }
+    KeySet::Any(sets)
 }

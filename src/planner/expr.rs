@@ -9,6 +9,9 @@ use super::scope;
 use super::{Planner, refuse};
 use crate::error::PgError;
 
+/// Columns that every table has, and that each server numbers by itself.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"];
+
 impl Planner<'_> {
     /// Walks every expression of a list.
     pub(super) fn exprs<'e>(&mut self, list: impl IntoIterator<Item = &'e Expr>) -> Result<(), PgError> {
@@ -81,7 +84,7 @@ impl Planner<'_> {
             }
             Expr::InSubquery { expr, subquery, .. } => {
                 self.expr(expr)?;
-                self.query(subquery).map(drop)
+                self.inner_query(subquery, None).map(drop)
             }
             Expr::Between { expr, low, high, .. } => self.exprs([&**expr, &**low, &**high]),
             Expr::BinaryOp { .. } | Expr::Nested(_) => self.expr(expr),
@@ -129,7 +132,7 @@ impl Planner<'_> {
                 }
                 self.exprs(else_result.as_deref())
             }
-            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => self.query(subquery).map(drop),
+            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => self.inner_query(subquery, None).map(drop),
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => self.exprs(sets.iter().flatten()),
             Expr::Tuple(list) => self.exprs(list),
             Expr::Array(array) => self.exprs(&array.elem),
@@ -149,12 +152,24 @@ impl Planner<'_> {
             _ => false,
         };
         self.home_unless_placed |= name;
+        if name {
+            self.spoil("a name of an object, which has another OID on every shard,");
+        }
     }
 
     /// `t.f` may be the call `f(t)`.
     fn name(&mut self, idents: &[Ident]) -> Result<(), PgError> {
         let Some(last) = idents.last() else { return Ok(()) };
         let name = scope::fold(last);
+        if self.tree.is_nested() {
+            match self.column(idents) {
+                Some(found) if found.level == 0 => self.tree.names.0 += 1,
+                _ => self.tree.names.1 += 1,
+            }
+        }
+        if SYSTEM_COLUMNS.contains(&name.as_ref()) {
+            self.spoil(&format!("the system column \"{name}\""));
+        }
         if idents.len() > 1
             && self.context.catalog.functions.get(name.as_ref()).is_some_and(|function| !function.immutable)
             && self.column(idents).is_none()

@@ -21,6 +21,8 @@ pub struct Facts {
     values: Vec<Vec<KeySet>>,
     /// For each node, where values come from.
     sources: Vec<Vec<Node>>,
+    /// For each node, the use it is a column of.
+    instances: Vec<usize>,
 }
 
 impl Facts {
@@ -33,6 +35,7 @@ impl Facts {
         self.ids.insert((instance, column.to_string()), node);
         self.values.push(Vec::new());
         self.sources.push(Vec::new());
+        self.instances.push(instance);
         node
     }
 
@@ -57,23 +60,84 @@ impl Facts {
         }
     }
 
-    /// The tightest set of values that reaches a node: one value rather than several, a list rather than an array.
-    pub fn solve(&self, node: Node) -> Option<&KeySet> {
+    /// The use that a node is a column of.
+    pub fn instance(&self, node: Node) -> usize {
+        self.instances.get(node.0).copied().unwrap_or(usize::MAX)
+    }
+
+    /// Whether every row of `to`'s use that can matter has the value there that `from` has. Only uses of `within` lie on the way: for one row
+    /// of a block around them `from` is one value, while a column of that block may have another in the next row.
+    pub fn reaches(&self, from: Node, to: Node, within: &std::ops::Range<usize>) -> bool {
+        let mut seen = vec![false; self.values.len()];
+        let mut open = vec![to];
+        while let Some(node) = open.pop() {
+            if node == from {
+                return true;
+            }
+            let here = self.instances.get(node.0).is_some_and(|instance| within.contains(instance));
+            match seen.get_mut(node.0) {
+                Some(seen) if here && !*seen => *seen = true,
+                _ => continue,
+            }
+            open.extend(self.sources.get(node.0).into_iter().flatten());
+        }
+        false
+    }
+
+    /// What restricts a node: the sets of values that reach it. One value alone says all. Of `single` columns several sets may hold
+    /// together; of a key of several columns only the tightest counts, and no range. `ordered`: ranges count.
+    pub fn solve(&self, node: Node, single: bool, ordered: bool) -> Option<KeySet> {
         let mut seen = vec![false; self.values.len()];
         let mut open = vec![node];
-        let mut best: Option<&KeySet> = None;
+        let mut found: Vec<KeySet> = Vec::new();
         while let Some(node) = open.pop() {
             if std::mem::replace(seen.get_mut(node.0)?, true) {
                 continue;
             }
             for set in self.values.get(node.0)? {
-                if best.is_none_or(|best| weight(set) < weight(best)) {
-                    best = Some(set);
+                if let Some(set) = usable(set, single, ordered)
+                    && !found.contains(&set)
+                {
+                    if weight(&set) <= 1 {
+                        return Some(set);
+                    }
+                    // Every set is a look-up for every execution; beyond a few they are hardly written for their own sake.
+                    if found.len() < MOST_SETS {
+                        found.push(set);
+                    }
                 }
             }
             open.extend(self.sources.get(node.0)?);
         }
-        best
+        if single && found.len() > 1 {
+            return Some(KeySet::all(found));
+        }
+        found.into_iter().min_by_key(weight)
+    }
+}
+
+/// How many sets that restrict one column are kept.
+const MOST_SETS: usize = 8;
+
+/// What of a set counts, if any of it does.
+fn usable(set: &KeySet, single: bool, ordered: bool) -> Option<KeySet> {
+    match set {
+        KeySet::Values(_) | KeySet::Array(_) => Some(set.clone()),
+        KeySet::Range { .. } => (single && ordered).then(|| set.clone()),
+        // An alternative of which nothing is known may be any key.
+        KeySet::Any(sets) => {
+            let sets: Vec<KeySet> = sets.iter().map(|set| usable(set, single, ordered)).collect::<Option<_>>()?;
+            single.then_some(KeySet::Any(sets))
+        }
+        KeySet::All(sets) => {
+            let mut sets: Vec<KeySet> = sets.iter().filter_map(|set| usable(set, single, ordered)).collect();
+            match sets.len() {
+                0 => None,
+                1 => sets.pop(),
+                _ if single => Some(KeySet::all(sets)),
+                _ => sets.into_iter().min_by_key(weight),
+            }
+        }
     }
 }
 
@@ -81,6 +145,8 @@ fn weight(set: &KeySet) -> usize {
     match set {
         KeySet::Values(values) => values.len(),
         KeySet::Array(_) => 1_000,
+        KeySet::Any(_) | KeySet::All(_) => 10_000,
+        KeySet::Range { .. } => 100_000,
     }
 }
 

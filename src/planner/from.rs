@@ -7,6 +7,7 @@ use sqlparser::ast::{
 
 use super::condition::Reach;
 use super::scope::{self, Column, Instance, Scope};
+use super::tree::{Item, Kind, Leaf};
 use super::{Outputs, Planner, refuse};
 use crate::error::PgError;
 
@@ -16,20 +17,16 @@ struct Pending<'q> {
     left: Vec<usize>,
     right: Vec<usize>,
     kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Inner,
-    Left,
-    Right,
-    Full,
+    /// Its place in the tree.
+    on: usize,
 }
 
 /// A FROM list as it is read.
 #[derive(Default)]
 pub(super) struct From<'q> {
     pub scope: Scope,
+    /// What it joins, for the tree.
+    pub items: Vec<Item>,
     joins: Vec<Pending<'q>>,
 }
 
@@ -38,14 +35,15 @@ impl Planner<'_> {
     pub(super) fn from<'q>(&mut self, list: &'q [TableWithJoins]) -> Result<From<'q>, PgError> {
         let mut from = From::default();
         for item in list {
-            self.joined(item, &mut from)?;
+            let item = self.joined(item, &mut from)?;
+            from.items.push(item);
         }
         Ok(from)
     }
 
-    fn joined<'q>(&mut self, item: &'q TableWithJoins, from: &mut From<'q>) -> Result<(), PgError> {
+    fn joined<'q>(&mut self, item: &'q TableWithJoins, from: &mut From<'q>) -> Result<Item, PgError> {
         let first = from.scope.instances.len();
-        self.factor(&item.relation, from)?;
+        let mut joined = self.factor(&item.relation, from)?;
         for Join { relation, global, join_operator } in &item.joins {
             if *global {
                 return Err(refuse::construct("GLOBAL JOIN"));
@@ -60,13 +58,15 @@ impl Planner<'_> {
                 _ => return Err(refuse::construct("this kind of join")),
             };
             let middle = from.scope.instances.len();
-            self.factor(relation, from)?;
+            let other = self.factor(relation, from)?;
             let left = from.scope.instances.get(first..middle).unwrap_or(&[]).to_vec();
             let right = from.scope.instances.get(middle..).unwrap_or(&[]).to_vec();
             self.merge(constraint, &left, &right, kind, from);
-            from.joins.push(Pending { constraint, left, right, kind });
+            let on = self.tree.new_join();
+            from.joins.push(Pending { constraint, left, right, kind, on });
+            joined = Item::Join { kind, on, left: Box::new(joined), right: Box::new(other) };
         }
-        Ok(())
+        Ok(joined)
     }
 
     /// USING and NATURAL: the columns that are one from here on.
@@ -135,15 +135,16 @@ impl Planner<'_> {
     /// Reads the conditions of a FROM list; its scope is on the stack.
     pub(super) fn conditions(&mut self, from: From<'_>) -> Result<(), PgError> {
         let mut using = std::mem::take(&mut self.using);
-        for Pending { constraint, left, right, kind } in &from.joins {
+        for Pending { constraint, left, right, kind, on } in &from.joins {
             let reach = match kind {
                 Kind::Inner => Reach::All,
                 Kind::Left => Reach::Only(right),
                 Kind::Right => Reach::Only(left),
                 Kind::Full => Reach::None,
             };
-            match constraint {
-                JoinConstraint::None => {}
+            let reading = self.tree.read_join(Some(*on));
+            let result = match constraint {
+                JoinConstraint::None => Ok(()),
                 JoinConstraint::On(condition) => {
                     // Names in ON stand for this join's tables, or for an outer block's, never for the rest of the list.
                     let mut instances = left.clone();
@@ -155,7 +156,7 @@ impl Planner<'_> {
                     let result = self.condition(condition, reach);
                     self.scopes.insert(block, hidden);
                     self.scopes.pop();
-                    result?;
+                    result
                 }
                 JoinConstraint::Using(_) | JoinConstraint::Natural => {
                     using.retain(|(one, other, name)| {
@@ -165,8 +166,11 @@ impl Planner<'_> {
                         }
                         !here
                     });
+                    Ok(())
                 }
-            }
+            };
+            self.tree.read_join(reading);
+            result?;
         }
         self.using = using;
         Ok(())
@@ -182,6 +186,7 @@ impl Planner<'_> {
             return;
         }
         let (left, right) = (self.facts.node(one, name), self.facts.node(other, name));
+        self.tree.equal((left, right));
         let into = |at: usize| match reach {
             Reach::All => true,
             Reach::Only(side) => side.contains(&at),
@@ -195,7 +200,7 @@ impl Planner<'_> {
         }
     }
 
-    fn factor<'q>(&mut self, factor: &'q TableFactor, from: &mut From<'q>) -> Result<(), PgError> {
+    fn factor<'q>(&mut self, factor: &'q TableFactor, from: &mut From<'q>) -> Result<Item, PgError> {
         match factor {
             TableFactor::Table {
                 name,
@@ -229,7 +234,7 @@ impl Planner<'_> {
                 }
                 let at = self.table(name, alias.as_ref())?;
                 from.scope.instances.push(at);
-                Ok(())
+                Ok(Item::Leaf(at))
             }
             TableFactor::Derived { lateral, subquery, alias, sample } => {
                 if sample.is_some() {
@@ -245,7 +250,7 @@ impl Planner<'_> {
                 };
                 let at = self.derived(outputs, alias.as_ref());
                 from.scope.instances.push(at);
-                Ok(())
+                Ok(Item::Leaf(at))
             }
             TableFactor::Function { name, args, alias, .. } => self.table_function(name, args, alias.as_ref(), from),
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, .. } => {
@@ -253,12 +258,11 @@ impl Planner<'_> {
                 let result = self.exprs(array_exprs);
                 self.scopes.pop();
                 result?;
-                self.opaque_instance(alias.as_ref(), "unnest", from);
-                Ok(())
+                Ok(self.opaque_instance(alias.as_ref(), "unnest", from))
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let before = from.scope.instances.len();
-                self.joined(table_with_joins, from)?;
+                let item = self.joined(table_with_joins, from)?;
                 if let Some(alias) = alias {
                     // The alias hides the tables inside: their conditions are read, their names are gone.
                     let inside = from.scope.instances.split_off(before);
@@ -270,14 +274,14 @@ impl Planner<'_> {
                         .position(|join| join.left.iter().any(|at| hidden.instances.contains(at)))
                         .map_or(Vec::new(), |at| from.joins.split_off(at));
                     self.scopes.push(hidden.clone());
-                    let result = self.conditions(From { scope: hidden, joins });
+                    let result = self.conditions(From { scope: hidden, joins, items: Vec::new() });
                     self.scopes.pop();
                     result?;
                     from.scope.merged.clear();
                     from.scope.opaque = true;
                     self.opaque_instance(Some(alias), "", from);
                 }
-                Ok(())
+                Ok(item)
             }
             _ => Err(refuse::construct("this form of table reference")),
         }
@@ -289,7 +293,7 @@ impl Planner<'_> {
         args: &[FunctionArg],
         alias: Option<&TableAlias>,
         from: &mut From<'q>,
-    ) -> Result<(), PgError> {
+    ) -> Result<Item, PgError> {
         // Functions in FROM see the tables before them.
         self.scopes.push(from.scope.clone());
         let list = FunctionArgumentList { duplicate_treatment: None, args: args.to_vec(), clauses: Vec::new() };
@@ -297,14 +301,16 @@ impl Planner<'_> {
         self.scopes.pop();
         result?;
         let bare = scope::parts(name).and_then(|parts| parts.last().cloned()).unwrap_or_default();
-        self.opaque_instance(alias, &bare, from);
-        Ok(())
+        Ok(self.opaque_instance(alias, &bare, from))
     }
 
-    fn opaque_instance(&mut self, alias: Option<&TableAlias>, name: &str, from: &mut From<'_>) {
+    fn opaque_instance(&mut self, alias: Option<&TableAlias>, name: &str, from: &mut From<'_>) -> Item {
         let name = alias.map_or(name.to_string(), |alias| scope::fold(&alias.name).into_owned());
-        from.scope.instances.push(self.instances.len());
+        let at = self.instances.len();
+        from.scope.instances.push(at);
         self.instances.push(Instance { name, schema: None, columns: Vec::new(), complete: false });
+        self.tree.leaves.insert(at, Leaf { part: None, columns: Vec::new() });
+        Item::Leaf(at)
     }
 
     /// A sub-query in FROM, or a CTE's use: its columns have the values of what it puts out.
@@ -315,21 +321,25 @@ impl Planner<'_> {
         let mut outputs = outputs;
         outputs.rename(&names);
         let mut instance = Instance { name, schema: None, columns: Vec::new(), complete: outputs.complete };
+        let mut columns = Vec::new();
         for output in outputs.columns {
             let Some(name) = output.name else {
                 instance.complete = false;
+                columns.push(None);
                 continue;
             };
-            if let Some(node) = output.node {
-                let own = self.facts.node(at, &name);
-                // Of two columns of one name neither can be asked for.
-                if !instance.columns.iter().any(|column| column.name == name) {
-                    self.facts.flow(node, own);
-                }
+            // Of two columns of one name neither can be asked for.
+            let first = !instance.columns.iter().any(|column| column.name == name);
+            let own = (first && output.key_type.is_some()).then(|| self.facts.node(at, &name));
+            if let (Some(node), Some(own)) = (output.node, own) {
+                self.facts.flow(node, own);
             }
-            instance.columns.push(Column { name, key_type: output.key_type });
+            let ordered = scope::is_ordered(output.key_type, false);
+            columns.push(own);
+            instance.columns.push(Column { name, key_type: output.key_type, ordered });
         }
         self.instances.push(instance);
+        self.tree.leaves.insert(at, Leaf { part: outputs.part, columns });
         at
     }
 }

@@ -137,6 +137,140 @@ const HOME: &[&str] = &[
     "pg_current_snapshot",
 ];
 
+/// Whether several shards may be asked to call a function, each for its own rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// All servers give the same answer, or each call another one anyway.
+    Alike,
+    /// The time: of the transaction, or of the statement.
+    Time,
+    /// Each server has an answer of its own, or an effect would happen once for each.
+    Apart,
+}
+
+/// What a function's answer is on several shards.
+pub fn spread(name: &str) -> Spread {
+    /// Another value with each call: on one server as on many.
+    const EACH_CALL: &[&str] = &["clock_timestamp", "timeofday"];
+    /// Stable, and yet a server's own.
+    const OWN: &[&str] = &[
+        "pg_backend_pid",
+        "pg_is_in_recovery",
+        "pg_stat_clear_snapshot",
+        "pg_postmaster_start_time",
+        "pg_conf_load_time",
+        "pg_sleep",
+        "pg_sleep_for",
+        "pg_sleep_until",
+        "inet_server_addr",
+        "inet_server_port",
+        "inet_client_addr",
+        "inet_client_port",
+        "current_database",
+        "current_catalog",
+        "current_query",
+        "version",
+        "age",
+    ];
+    if EACH_CALL.contains(&name) {
+        return Spread::Alike;
+    }
+    let own = OWN.contains(&name)
+        || speaks_of_oids(name)
+        || reads_catalog(name)
+        || name.starts_with("pg_stat_")
+        || name.starts_with("pg_current_wal")
+        || name.starts_with("pg_last_")
+        || name.ends_with("_size");
+    match class(name) {
+        // Bytes of a value are bytes of a value.
+        Class::Plain if name == "pg_column_size" => Spread::Alike,
+        Class::Plain if !own => Spread::Alike,
+        Class::Moment if !own => Spread::Time,
+        _ => Spread::Apart,
+    }
+}
+
+/// Whether a function gives another value with each call.
+pub fn is_erratic(name: &str) -> bool {
+    const ERRATIC: &[&str] = &[
+        "random",
+        "random_normal",
+        "gen_random_uuid",
+        "uuidv4",
+        "uuidv7",
+        "array_sample",
+        "array_shuffle",
+        "clock_timestamp",
+        "timeofday",
+    ];
+    ERRATIC.contains(&name) || matches!(class(name), Class::Foreign)
+}
+
+/// PostgreSQL's own aggregates.
+pub fn is_aggregate(name: &str) -> bool {
+    const AGGREGATES: &[&str] = &[
+        "any_value",
+        "array_agg",
+        "avg",
+        "bit_and",
+        "bit_or",
+        "bit_xor",
+        "bool_and",
+        "bool_or",
+        "corr",
+        "count",
+        "covar_pop",
+        "covar_samp",
+        "cume_dist",
+        "dense_rank",
+        "every",
+        "grouping",
+        "json_agg",
+        "json_agg_strict",
+        "json_arrayagg",
+        "json_object_agg",
+        "json_object_agg_strict",
+        "json_object_agg_unique",
+        "json_object_agg_unique_strict",
+        "json_objectagg",
+        "jsonb_agg",
+        "jsonb_agg_strict",
+        "jsonb_object_agg",
+        "jsonb_object_agg_strict",
+        "jsonb_object_agg_unique",
+        "jsonb_object_agg_unique_strict",
+        "max",
+        "min",
+        "mode",
+        "percent_rank",
+        "percentile_cont",
+        "percentile_disc",
+        "range_agg",
+        "range_intersect_agg",
+        "rank",
+        "regr_avgx",
+        "regr_avgy",
+        "regr_count",
+        "regr_intercept",
+        "regr_r2",
+        "regr_slope",
+        "regr_sxx",
+        "regr_sxy",
+        "regr_syy",
+        "stddev",
+        "stddev_pop",
+        "stddev_samp",
+        "string_agg",
+        "sum",
+        "var_pop",
+        "var_samp",
+        "variance",
+        "xmlagg",
+    ];
+    AGGREGATES.binary_search(&name).is_ok()
+}
+
 /// Whether a plain function tells of tables and other objects: then the shard matters, as for the catalog's tables.
 pub fn reads_catalog(name: &str) -> bool {
     const PREFIXES: [&str; 4] = ["to_reg", "pg_get_", "has_", "pg_relation_"];

@@ -52,19 +52,23 @@ mod expr;
 mod facts;
 mod from;
 mod functions;
+mod gather;
+mod local;
 mod refuse;
 mod scope;
 mod source;
+mod spread;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod utility;
 mod walk;
 mod write;
 
 use std::collections::HashMap;
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{Query, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -75,6 +79,7 @@ use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
 use crate::vschema::{Table, TablePlacement, Vschema};
 use facts::{Facts, Node};
 use scope::{Instance, Scope};
+use tree::Tree;
 
 /// All that a plan depends on besides the text.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +139,8 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 }
 
 /// Plans the query that these tokens of the text are.
-fn plan_query(context: &Context<'_>, text: &str, tokens: &[Token]) -> Plan {
+/// `scatter`: it is the whole statement, so that several shards may be sent it.
+fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
     let statement = match parse::parse(text, tokens) {
@@ -153,17 +159,26 @@ fn plan_query(context: &Context<'_>, text: &str, tokens: &[Token]) -> Plan {
         }
     };
     let mut planner = Planner::new(context, text, tokens);
+    let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(drop),
+        Statement::Query(query) => planner.query(query).map(|outputs| {
+            planner.spread = None;
+            read = Some((&**query, outputs.part));
+        }),
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
         _ => Err(refuse::construct("this statement")),
     };
+    if !scatter {
+        planner.spread = None;
+    }
     let effects = planner.effects();
-    match walked.and_then(|()| planner.route()) {
-        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal: false },
-        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal: false },
+    let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
+    let literal = planner.literal;
+    match routed {
+        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
+        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal },
     }
 }
 
@@ -185,18 +200,13 @@ struct Outputs {
     columns: Vec<Output>,
     /// These are all columns, in their order.
     complete: bool,
+    /// What puts them out, in the [`tree`].
+    part: Option<usize>,
 }
 
 impl Outputs {
     fn unknown() -> Outputs {
-        Outputs { columns: Vec::new(), complete: false }
-    }
-
-    fn without_facts(mut self) -> Outputs {
-        for column in &mut self.columns {
-            *column = Output { name: column.name.take(), ..Output::default() };
-        }
-        self
+        Outputs { columns: Vec::new(), complete: false, part: None }
     }
 
     fn rename(&mut self, names: &[String]) {
@@ -205,7 +215,7 @@ impl Outputs {
         }
         if !self.complete {
             // The n-th name may be about a column that is not known.
-            *self = Outputs::unknown();
+            *self = Outputs { part: self.part, ..Outputs::unknown() };
             return;
         }
         for (column, name) in self.columns.iter_mut().zip(names) {
@@ -219,6 +229,8 @@ impl Outputs {
 struct Cte {
     name: String,
     outputs: Outputs,
+    /// It stands for itself inside its own query.
+    recursive: bool,
 }
 
 /// One use of a table that is spread.
@@ -234,16 +246,33 @@ struct Use {
     insert: bool,
 }
 
+impl Use {
+    /// Its table, and what the statement calls it.
+    fn shown(&self) -> String {
+        if self.name == self.table.name { self.name.clone() } else { format!("{} {}", self.table.name, self.name) }
+    }
+}
+
 /// The state of one statement's walk.
 struct Planner<'c> {
     context: Context<'c>,
+    /// The whole text, and its tokens: places in a plan are numbers of these.
+    text: &'c str,
+    tokens: Vec<Token>,
+    /// The tokens of the query itself, which may be a part of the text.
+    body: std::ops::Range<usize>,
+    /// A literal's value was looked at.
+    literal: bool,
     /// The first byte of each literal, as the normaliser counts them.
     literals: Vec<u32>,
     instances: Vec<Instance>,
+    /// Those of them that are tables, and the names that their columns have there.
+    relations: HashMap<usize, (std::sync::Arc<crate::catalog::Relation>, Vec<String>)>,
     /// From the outermost block to the innermost.
     scopes: Vec<Scope>,
     ctes: Vec<Cte>,
     facts: Facts,
+    tree: Tree,
     uses: Vec<Use>,
     /// Equalities of USING and NATURAL that wait for their join's turn.
     using: Vec<(usize, usize, String)>,
@@ -263,6 +292,16 @@ struct Planner<'c> {
     floating: bool,
     timed: bool,
     pin: Option<Pin>,
+    /// A column's default that tells the time.
+    moment: Option<String>,
+    /// How the write may go to several shards, if it is one.
+    spread: Option<spread::Spread>,
+    /// How often a recursive CTE's own name has been met.
+    recursions: usize,
+    /// The queries in WITH that are being read, the innermost last.
+    reading: Vec<String>,
+    /// The first construct that only one shard can be sent.
+    spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
     /// How often each parameter stands in the text.
@@ -272,9 +311,11 @@ struct Planner<'c> {
 }
 
 impl<'c> Planner<'c> {
-    fn new(context: &Context<'c>, text: &str, _tokens: &[Token]) -> Planner<'c> {
+    fn new(context: &Context<'c>, text: &'c str, query: &[Token]) -> Planner<'c> {
         // All literals of the text count, also those before an inner query.
         let tokens = sql::lex(text, &context.limits).unwrap_or_default();
+        let first =
+            query.first().and_then(|first| tokens.iter().position(|token| token.start == first.start)).unwrap_or(0);
         let mut parameter_uses = HashMap::new();
         for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
             let number = token.text(text).strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
@@ -289,11 +330,17 @@ impl<'c> Planner<'c> {
             .collect();
         Planner {
             context: *context,
+            text,
+            body: first..first + query.len(),
+            tokens,
+            literal: false,
             literals,
             instances: Vec::new(),
+            relations: HashMap::new(),
             scopes: Vec::new(),
             ctes: Vec::new(),
             facts: Facts::default(),
+            tree: Tree::default(),
             uses: Vec::new(),
             using: Vec::new(),
             fixed: None,
@@ -308,9 +355,21 @@ impl<'c> Planner<'c> {
             floating: true,
             timed: false,
             pin: None,
+            moment: None,
+            spread: None,
+            recursions: 0,
+            reading: Vec::new(),
+            spoiled: None,
             selected_insert: false,
             parameter_uses,
             parameter_types: HashMap::new(),
+        }
+    }
+
+    /// A construct whose answer differs from shard to shard, or whose effect must not be repeated on each.
+    fn spoil(&mut self, what: &str) {
+        if self.spoiled.is_none() {
+            self.spoiled = Some(what.to_string());
         }
     }
 
@@ -335,11 +394,44 @@ impl<'c> Planner<'c> {
         }
     }
 
-    /// The route that the walk has found, or why there is none.
-    fn route(&mut self) -> Result<Route, PgError> {
+    /// What restricts each use of a sharded table, or why nothing does; none for a reference table.
+    fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
+        self.uses.iter().map(|used| (!used.reference).then(|| self.requirement(used))).collect()
+    }
+
+    /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
+    fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
+        let found = self.requirements();
+        let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
+        let spread = match (read, self.spread.take()) {
+            (Some((query, part)), _) => self.spread_read(Some(query), part, &found),
+            (None, Some(write)) => self.spread_write(write, &found),
+            (None, None) => None,
+        };
+        match spread {
+            Some(Ok((how, keys))) => (gather, sure) = (Some(how), keys),
+            Some(Err(error)) => alone = Some(Box::new(error)),
+            None => {}
+        }
         let mut keyed: Vec<Requirement> = Vec::new();
-        for used in self.uses.iter().filter(|used| !used.reference) {
-            let requirement = self.requirement(used)?;
+        let complete = !found.iter().any(|found| matches!(found, Some(Err(_))));
+        for (used, requirement) in self.uses.iter().zip(found) {
+            let requirement = match requirement {
+                None => continue,
+                Some(Ok(requirement)) => requirement,
+                Some(Err(_)) if gather.is_some() => {
+                    self.reasons.push(format!("table {}: all shards", used.shown()));
+                    // What nothing restricts may have rows anywhere.
+                    sure = sure.or(Some(Vec::new()));
+                    continue;
+                }
+                Some(Err(error)) => {
+                    return Err(match alone {
+                        Some(alone) => refuse::or_one_key(*alone, &error, self.near.as_deref()),
+                        None => error,
+                    });
+                }
+            };
             self.reasons.push(reason(self.context.vschema, used, &requirement));
             let same = |known: &Requirement| {
                 known.vindex == requirement.vindex
@@ -357,8 +449,13 @@ impl<'c> Planner<'c> {
                 keyed.push(requirement);
             }
         }
+        if let Some(sure) = sure {
+            // Nothing restricts the whole by itself; but where no table has a row that matters there is nothing to give.
+            apart = sure.is_empty() && complete;
+            keyed = if apart { keyed } else { sure };
+        }
         let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
-        let spread = !keyed.is_empty() || !self.keyspaces.is_empty();
+        let spread = gather.is_some() || !keyed.is_empty() || !self.keyspaces.is_empty();
         if let Some(name) = &self.reader {
             // On a shard that has no part of a spread table, all it can read is all there is.
             if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {
@@ -394,9 +491,10 @@ impl<'c> Planner<'c> {
             keyspaces: std::mem::take(&mut self.keyspaces),
             fixed,
             keyed,
+            apart,
             fallback,
-            gather: None,
-            alone: None,
+            gather,
+            alone,
             reasons: std::mem::take(&mut self.reasons),
         })
     }
@@ -419,8 +517,11 @@ impl<'c> Planner<'c> {
                 .with_detail("Its type, scale or collation makes values equal that are written differently.")
                 .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
             };
-            let values = self.facts.node_of(used.instance, called).and_then(|node| self.facts.solve(node));
-            let Some(mut values) = values.cloned() else {
+            let ordered =
+                used.columns.len() == 1 && self.context.vschema.vindex(vindex).vindex.cover(None, None).is_some();
+            let node = self.facts.node_of(used.instance, called);
+            let Some(mut values) = node.and_then(|node| self.facts.solve(node, used.columns.len() == 1, ordered))
+            else {
                 let vschema = self.context.vschema;
                 return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
             };
@@ -445,13 +546,12 @@ impl<'c> Planner<'c> {
 fn weight_of(values: &KeySet) -> Option<usize> {
     match values {
         KeySet::Values(values) => Some(values.len()),
-        KeySet::Array(_) => None,
+        KeySet::Array(_) | KeySet::Range { .. } | KeySet::Any(_) | KeySet::All(_) => None,
     }
 }
 
 fn reason(vschema: &Vschema, used: &Use, requirement: &Requirement) -> String {
     let columns: Vec<String> = requirement.columns.iter().map(crate::plan::explain::key_column).collect();
-    let name =
-        if used.name == used.table.name { used.name.clone() } else { format!("{} {}", used.table.name, used.name) };
+    let name = used.shown();
     format!("table {name}: {} by {}", columns.join(" and "), vschema.vindex(requirement.vindex).name)
 }

@@ -89,3 +89,116 @@ pub fn function(name: &str) -> PgError {
             "If it touches rows of the statement's own shard only, say so in the vschema: [functions] shard_local = [\"{name}\"]."
         ))
 }
+
+/// A construct that only one shard can be sent.
+pub fn spoiled(what: &str) -> PgError {
+    PgError::unsupported(format!("{what} together with rows of several shards"))
+        .with_detail("Each server has its own, and the shards' answers would not fit together.")
+        .with_hint("Ask for it in a statement of its own, and give its value as a parameter.")
+}
+
+/// Two parts of one FROM list whose matching rows may be on different shards.
+pub fn not_joined(one: &str, other: &str, equality: Option<&str>) -> PgError {
+    let hint = match equality {
+        Some(equality) => format!("Join them on their shard keys: {equality}."),
+        None => "Only tables of one keyspace and one vindex can be joined on their shard keys.".to_string(),
+    };
+    PgError::unsupported(format!("{one} and {other} are not joined on their shard keys"))
+        .with_detail("Rows that belong together may be on different shards.")
+        .with_hint(hint)
+}
+
+/// An outer join that keeps rows which every shard has.
+pub fn preserved(name: &str) -> PgError {
+    PgError::unsupported(format!("outer join that keeps rows of a reference table without a match in {name}"))
+        .with_detail("Every shard has the row, and each without a match would put it out.")
+        .with_hint("Let the sharded table be the side whose rows are kept, or use an inner join.")
+}
+
+/// A sub-query that needs rows of all shards.
+pub fn not_tied(name: &str, key: &str) -> PgError {
+    PgError::unsupported(format!("sub-query of sharded table \"{name}\" that is not tied to the rows around it"))
+        .with_detail("For one row it may need rows of several shards, and that row's shard does not have them.")
+        .with_hint(format!("Compare {name}.{key} with the outer query's shard key in the sub-query's WHERE clause."))
+}
+
+/// Something in a sub-query that is about rows of all shards.
+pub fn inner(what: &str, why: &str) -> PgError {
+    PgError::unsupported(format!("{what} in a sub-query over several shards"))
+        .with_detail(why)
+        .with_hint("Let it go by the shard key (GROUP BY, DISTINCT or PARTITION BY with it), or put it into the outermost query.")
+}
+
+/// ORDER BY inside, where nothing outside says how rows are ordered.
+pub fn inner_order() -> PgError {
+    PgError::unsupported("ORDER BY in a sub-query over several shards")
+        .with_detail("The shards' rows are put together outside of it, and its order would be lost.")
+        .with_hint("Write ORDER BY into the outermost query.")
+}
+
+/// A window whose rows are on several shards.
+pub fn window() -> PgError {
+    PgError::unsupported("window function over rows of several shards")
+        .with_detail("Its partitions are not known to be on one shard each.")
+        .with_hint("PARTITION BY the shard key, or restrict the query to one shard key.")
+}
+
+/// A set operation that compares rows of different shards.
+pub fn set_operation(name: &str) -> PgError {
+    PgError::unsupported(format!("{name} of rows of several shards"))
+        .with_detail("Equal rows may be on different shards: no column of both sides is known to be the shard key.")
+        .with_hint("Put the shard key at the same place into both select lists, or use UNION ALL.")
+}
+
+/// A set operation of rows that every shard has with rows that are spread.
+pub fn mixed_set(name: &str) -> PgError {
+    PgError::unsupported(format!("{name} of a part without sharded tables and one over several shards"))
+        .with_detail("The rows of the part without would come once from every shard.")
+        .with_hint("Send it as a statement of its own.")
+}
+
+/// Recursion over rows of several shards.
+pub fn recursion() -> PgError {
+    PgError::unsupported("WITH RECURSIVE over rows of several shards")
+        .with_detail("The next round may need a row of another shard.")
+        .with_hint("Restrict the shard key in every part of it to one value.")
+}
+
+/// Tables of keyspaces that do not share their shards.
+pub fn several_keyspaces() -> PgError {
+    PgError::unsupported("sharded tables of several keyspaces")
+        .with_detail("Their rows are spread over different shards.")
+        .with_hint("Query the keyspaces one after the other.")
+}
+
+/// A reference table that some of the shards do not have.
+pub fn far_reference(keyspace: &str) -> PgError {
+    PgError::unsupported(format!("reference tables of keyspace \"{keyspace}\" together with rows of other shards"))
+        .with_detail("Not every shard of the sharded tables has a copy.")
+        .with_hint("Make the table a reference table of that keyspace, or query them one after the other.")
+}
+
+/// A lock with a limit.
+pub fn locked_limit() -> PgError {
+    PgError::unsupported("FOR UPDATE with LIMIT over several shards")
+        .with_detail("Each shard would lock as many rows as all together may give.")
+        .with_hint("Restrict the query to one shard key, or leave LIMIT out.")
+}
+
+/// A value that is another each time, where rows are compared.
+pub fn erratic() -> PgError {
+    PgError::unsupported("a volatile function together with ORDER BY, DISTINCT or GROUP BY over several shards")
+        .with_detail("It gives another value with each call, and rows would be compared by other values than are shown.")
+        .with_hint("Leave it out of the statement, or restrict the statement to one shard key.")
+}
+
+/// A refusal of several shards for a statement that could also go to one.
+pub fn or_one_key(mut error: PgError, missing: &PgError, near: Option<&str>) -> PgError {
+    if let Some(condition) = missing.hint.as_deref().and_then(|hint| hint.strip_prefix("Add a condition")) {
+        error.hint = Some(format!("{} Or add a condition{condition}", error.hint.unwrap_or_default()));
+    }
+    if let Some(near) = near {
+        error.detail = Some(format!("{} {near}", error.detail.unwrap_or_default()));
+    }
+    error
+}

@@ -177,6 +177,17 @@ pub struct Column {
     pub name: String,
     /// Set where equality is equality of keys.
     pub key_type: Option<KeyType>,
+    /// Its order is that of the vindexes.
+    pub ordered: bool,
+}
+
+/// Whether a column of that type has the order of the vindexes; text only if its collation compares bytes.
+pub fn is_ordered(key_type: Option<KeyType>, bytewise: bool) -> bool {
+    match key_type {
+        None | Some(KeyType::Bpchar) => false,
+        Some(KeyType::Text) => bytewise,
+        Some(_) => true,
+    }
 }
 
 /// One use of a table, sub-query or function in a FROM list.
@@ -202,7 +213,10 @@ impl Instance {
             relation
                 .columns
                 .iter()
-                .map(|column| Column { name: column.name.clone(), key_type: key_type(column) })
+                .map(|column| {
+                    let key_type = key_type(column);
+                    Column { name: column.name.clone(), key_type, ordered: is_ordered(key_type, column.bytewise) }
+                })
                 .collect()
         });
         Instance { name, schema, columns, complete: relation.is_some() }
@@ -214,7 +228,7 @@ impl Instance {
             match self.columns.get_mut(at) {
                 Some(column) => column.name = name.clone(),
                 // Columns that are not known may come before: then the n-th name is not the n-th known column.
-                None => self.columns.push(Column { name: name.clone(), key_type: None }),
+                None => self.columns.push(Column { name: name.clone(), key_type: None, ordered: false }),
             }
         }
         if !self.complete && !names.is_empty() {

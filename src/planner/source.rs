@@ -160,6 +160,10 @@ impl Planner<'_> {
         match set {
             KeySet::Values(sources) => sources.iter().for_each(|source| note(source, column.map(KeyType::oid))),
             KeySet::Array(source) => note(source, column.and_then(|column| array_of(column.oid()))),
+            KeySet::Range { lower, upper } => {
+                lower.iter().chain(upper).for_each(|edge| note(&edge.at, column.map(KeyType::oid)));
+            }
+            KeySet::Any(sets) | KeySet::All(sets) => sets.iter().for_each(|set| self.note_types(set, column)),
         }
     }
 
@@ -178,6 +182,10 @@ impl Planner<'_> {
         match set {
             KeySet::Values(sources) => sources.iter_mut().for_each(|source| judge(source, Some(column.oid()))),
             KeySet::Array(source) => judge(source, array_of(column.oid())),
+            KeySet::Range { lower, upper } => {
+                lower.iter_mut().chain(upper).for_each(|edge| judge(&mut edge.at, Some(column.oid())));
+            }
+            KeySet::Any(sets) | KeySet::All(sets) => sets.iter_mut().for_each(|set| self.judge_types(set, column)),
         }
     }
 }

@@ -18,6 +18,13 @@ impl Planner<'_> {
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *bare)
         {
             let outputs = cte.outputs.clone();
+            if cte.recursive {
+                self.recursions += 1;
+                // Another than the one that is being read comes later in the text: what it reads is not known yet.
+                if self.reading.last() != Some(bare) {
+                    self.spoil("a query in WITH RECURSIVE that another one names before it comes");
+                }
+            }
             let at = self.derived(outputs, alias);
             if alias.is_none()
                 && let Some(instance) = self.instances.get_mut(at)
@@ -58,12 +65,19 @@ impl Planner<'_> {
         }
         let renamed: Vec<String> = instance.columns.iter().map(|column| column.name.clone()).collect();
         self.instances.push(instance);
+        if let Some(relation) = relation {
+            self.relations.insert(at, (relation, renamed.clone()));
+        }
         match place {
             // An object has another OID on every shard, and clients carry OIDs from one catalog query to the next.
-            Place::System => self.home_unless_placed = true,
+            Place::System => {
+                self.home_unless_placed = true;
+                self.spoil("system catalogs");
+            }
             Place::Temporary | Place::Unknown => {
                 self.attached = true;
                 self.floating = false;
+                self.spoil(&format!("table \"{bare}\", which is temporary or unknown,"));
             }
             Place::Single { shard, .. } => {
                 self.floating = false;

@@ -76,12 +76,12 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
         literal: false,
     };
     let result = match command {
-        Command::Query => return plan_query(context, text, tokens),
+        Command::Query => return plan_query(context, text, tokens, true),
         Command::Explain { analyze, inner, route: _ } => {
             let tokens = inside(inner);
             let inner = crate::sql::classify(text.get(inner.clone()).unwrap_or(""));
             let mut plan = match inner {
-                Command::Query | Command::Set { .. } => plan_query(context, text, tokens),
+                Command::Query | Command::Set { .. } => plan_query(context, text, tokens, false),
                 _ => by_names(context, text, tokens, effects.clone(), "EXPLAIN of this statement"),
             };
             plan.effects.writes &= analyze;
@@ -89,14 +89,14 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             return plan;
         }
         Command::Declare { query, hold, .. } => {
-            let mut plan = plan_query(context, text, inside(query));
+            let mut plan = plan_query(context, text, inside(query), false);
             plan.effects.floating = false;
             if *hold {
                 plan.effects.pin = Some(Pin::HoldCursor);
             }
             return plan;
         }
-        Command::Copy { query: Some(query), .. } => return plan_query(context, text, inside(query)),
+        Command::Copy { query: Some(query), .. } => return plan_query(context, text, inside(query), false),
         Command::Copy { query: None, from, .. } => {
             effects.writes = *from;
             copy(context, text, tokens, *from)
@@ -383,7 +383,7 @@ fn temporary(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Rout
             }
             _ => tokens,
         };
-        return match plan_query(context, text, tokens).verdict {
+        return match plan_query(context, text, tokens, false).verdict {
             Verdict::Refuse(error) => Err(*error),
             Verdict::Route(mut route) => {
                 if route.fallback == Fallback::Any {

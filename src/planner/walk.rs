@@ -9,6 +9,7 @@ use sqlparser::ast::{
 use super::condition::Reach;
 use super::from::{From, alias_columns};
 use super::scope::{self, Scope};
+use super::tree::{self, Operation, Part};
 use super::{Cte, Output, Outputs, Planner, refuse};
 use crate::error::PgError;
 
@@ -31,11 +32,12 @@ impl Planner<'_> {
             return Err(refuse::construct("this clause of a query"));
         }
         let ctes = self.ctes.len();
+        self.tree.open_query(self.instances.len());
         if let Some(with) = with {
             self.with(with)?;
         }
         let first_use = self.uses.len();
-        let outputs = self.set(body, order_by.as_ref())?;
+        let mut outputs = self.set(body, order_by.as_ref())?;
         if let Some(limit) = limit_clause {
             let LimitClause::LimitOffset { limit, offset, limit_by } = limit else {
                 return Err(refuse::construct("LIMIT with a comma"));
@@ -52,7 +54,27 @@ impl Planner<'_> {
         if !locks.is_empty() {
             self.locks(locks, first_use)?;
         }
+        let mut part = self.tree.close_query(self.instances.len());
+        part.body = outputs.part;
+        part.limited = limit_clause.is_some() || fetch.is_some();
+        part.ordered = order_by.is_some();
+        part.locked = !locks.is_empty();
+        outputs.part = Some(self.tree.add(Part::Query(part)));
         self.ctes.truncate(ctes);
+        Ok(outputs)
+    }
+
+    /// A sub-query in an expression; `tested` are the columns that are compared with what it puts out, where rows must pass.
+    pub(super) fn inner_query(
+        &mut self,
+        query: &Query,
+        tested: Option<Vec<Option<super::facts::Node>>>,
+    ) -> Result<Outputs, PgError> {
+        let join = self.tree.read_join(None);
+        let outputs = self.query(query);
+        self.tree.read_join(join);
+        let outputs = outputs?;
+        self.tree.inside(outputs.part, tested);
         Ok(outputs)
     }
 
@@ -81,7 +103,7 @@ impl Planner<'_> {
             // All names are visible in all of them; nothing is known of what they will put out.
             for cte in &with.cte_tables {
                 let name = scope::fold(&cte.alias.name).into_owned();
-                self.ctes.push(Cte { name, outputs: Outputs::unknown() });
+                self.ctes.push(Cte { name, outputs: Outputs::unknown(), recursive: true });
             }
         }
         for cte in &with.cte_tables {
@@ -90,9 +112,20 @@ impl Planner<'_> {
             }
             let name = scope::fold(&cte.alias.name).into_owned();
             // A CTE's query sees the blocks around the WITH as any sub-query does.
-            let mut outputs = self.query(&cte.query)?;
+            let recursions = self.recursions;
+            self.reading.push(name.clone());
+            let outputs = self.query(&cte.query);
+            self.reading.pop();
+            let mut outputs = outputs?;
+            if let Some(Part::Query(query)) = outputs.part.and_then(|part| self.tree.parts.get_mut(part)) {
+                query.recursive = self.recursions > recursions;
+                if query.body.and_then(|body| self.tree.parts.get(body)).is_some_and(|body| matches!(body, Part::Write))
+                {
+                    self.spoil("INSERT, UPDATE or DELETE inside WITH");
+                }
+            }
             outputs.rename(&alias_columns(&cte.alias));
-            self.ctes.push(Cte { name, outputs });
+            self.ctes.push(Cte { name, outputs, recursive: false });
         }
         Ok(())
     }
@@ -118,15 +151,28 @@ impl Planner<'_> {
                     {
                         return Err(refuse::construct("this set operation"));
                     }
-                    arms.push(&**right);
+                    let all = matches!(set_quantifier, SetQuantifier::All);
+                    let operation = match op {
+                        SetOperator::Union if all => Operation::UnionAll,
+                        SetOperator::Union => Operation::Union,
+                        SetOperator::Intersect => Operation::Intersect,
+                        _ => Operation::Except,
+                    };
+                    arms.push((operation, &**right));
                     body = left;
                 }
-                let outputs = self.set(body, None)?;
-                for arm in arms.into_iter().rev() {
-                    self.set(arm, None)?;
+                let first = self.set(body, None)?;
+                let (mut rest, mut others) = (Vec::new(), Vec::new());
+                for (operation, arm) in arms.into_iter().rev() {
+                    let outputs = self.set(arm, None)?;
+                    rest.push((operation, outputs.part));
+                    others.push(outputs);
                 }
                 self.set_order(order_by)?;
-                Ok(outputs.without_facts())
+                let part = first.part;
+                let (mut outputs, types) = tree::united(first, &others);
+                outputs.part = Some(self.tree.add(Part::Set(tree::Set { first: part, rest, types })));
+                Ok(outputs)
             }
             SetExpr::Values(values) => {
                 for row in &values.rows {
@@ -138,7 +184,8 @@ impl Planner<'_> {
                 self.set_order(order_by)?;
                 let width = values.rows.first().map_or(0, |row| row.content.len());
                 let column = |at: usize| Output { name: Some(format!("column{}", at + 1)), ..Output::default() };
-                Ok(Outputs { columns: (0..width).map(column).collect(), complete: true })
+                let part = Some(self.tree.add(Part::Values));
+                Ok(Outputs { columns: (0..width).map(column).collect(), complete: true, part })
             }
             SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
                 match statement {
@@ -147,7 +194,7 @@ impl Planner<'_> {
                     Statement::Delete(delete) => self.delete(delete)?,
                     _ => return Err(refuse::construct("this statement inside WITH")),
                 }
-                Ok(Outputs::unknown())
+                Ok(Outputs { part: Some(self.tree.add(Part::Write)), ..Outputs::unknown() })
             }
             SetExpr::Merge(_) => Err(refuse::construct("MERGE inside WITH")),
             SetExpr::Table(_) => Err(refuse::construct("this form of TABLE")),
@@ -189,11 +236,14 @@ impl Planner<'_> {
         if select.into.is_some() {
             return Err(refuse::construct("SELECT INTO"));
         }
-        let from = self.from(&select.from)?;
+        let first = self.instances.len();
+        let mut from = self.from(&select.from)?;
+        self.tree.open_block(std::mem::take(&mut from.items), from.scope.clone(), first);
         self.scopes.push(from.scope.clone());
         let result = self.block(select, from, order_by);
         self.scopes.pop();
-        result
+        let part = self.tree.close_block(self.instances.len());
+        Ok(Outputs { part: Some(part), ..result? })
     }
 
     fn block(&mut self, select: &Select, from: From<'_>, order_by: Option<&OrderBy>) -> Result<Outputs, PgError> {
@@ -201,27 +251,67 @@ impl Planner<'_> {
         if let Some(condition) = &select.selection {
             self.condition(condition, Reach::All)?;
         }
+        let volatile = self.tree.volatile;
         if let Some(Distinct::On(exprs)) = &select.distinct {
             self.exprs(exprs)?;
+            let (nodes, ordinals) = self.term_nodes(exprs, Some(&select.projection));
+            if let Some(block) = self.tree.block() {
+                block.distinct = tree::Distinct::On(nodes);
+                block.ordinals |= ordinals;
+            }
         }
-        match &select.group_by {
-            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => self.exprs(exprs)?,
-            _ => return Err(refuse::construct("this form of GROUP BY")),
+        let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else {
+            return Err(refuse::construct("this form of GROUP BY"));
+        };
+        if !modifiers.is_empty() {
+            return Err(refuse::construct("this form of GROUP BY"));
+        }
+        self.exprs(groups)?;
+        let (nodes, ordinals) = self.term_nodes(groups, Some(&select.projection));
+        if let Some(block) = self.tree.block() {
+            block.ordinals |= ordinals;
+            block.groups = (!groups.is_empty() || select.having.is_some()).then_some(nodes);
+            block.grouping_sets =
+                groups.iter().any(|term| matches!(term, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
+            if matches!(select.distinct, Some(Distinct::Distinct)) {
+                block.distinct = tree::Distinct::All;
+            }
         }
         self.exprs(&select.having)?;
         for window in &select.named_window {
-            if let NamedWindowExpr::WindowSpec(window) = &window.1 {
-                self.window(window)?;
-            }
+            let name = scope::fold(&window.0).into_owned();
+            let known = match &window.1 {
+                NamedWindowExpr::WindowSpec(window) => {
+                    self.window(window)?;
+                    self.window_part(window)
+                }
+                NamedWindowExpr::NamedWindow(base) => {
+                    tree::Window { base: Some(scope::fold(base).into_owned()), partition: Vec::new() }
+                }
+            };
+            self.tree.block().into_iter().for_each(|block| drop(block.named.insert(name.clone(), known.clone())));
         }
         let outputs = self.projection(&select.projection)?;
         self.order_by(order_by)?;
+        let volatile = self.tree.volatile > volatile;
+        if let Some(block) = self.tree.block() {
+            let chosen = block.distinct != tree::Distinct::No || block.groups.is_some() || order_by.is_some();
+            block.erratic = volatile && chosen;
+            block.outputs = (outputs.columns.iter().map(|column| column.node).collect(), outputs.complete);
+        }
         Ok(outputs)
+    }
+
+    /// What a window's rows have in common.
+    pub(super) fn window_part(&mut self, window: &sqlparser::ast::WindowSpec) -> tree::Window {
+        let base = window.window_name.as_ref().map(|name| scope::fold(name).into_owned());
+        let (partition, _) = self.term_nodes(&window.partition_by, None);
+        tree::Window { base, partition }
     }
 
     /// A select list, also of RETURNING.
     pub(super) fn projection(&mut self, items: &[SelectItem]) -> Result<Outputs, PgError> {
-        let mut outputs = Outputs { columns: Vec::new(), complete: true };
+        let mut outputs = Outputs { columns: Vec::new(), complete: true, part: None };
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expr) => {

@@ -6,7 +6,10 @@ use sqlparser::ast::{
 };
 
 use super::condition::Reach;
+use super::from::From;
 use super::scope::{self, Instance, Place, Scope};
+use super::spread::Spread;
+use super::tree::Item;
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
@@ -81,11 +84,13 @@ impl Planner<'_> {
                     used.insert = true;
                 }
                 self.insert_rows(at, table, relation, &columns, insert.source.as_deref())?;
+                self.spread = self.split_rows(insert, table, relation);
             }
             _ => {
                 if let Some(source) = &insert.source {
                     self.insert_source(source)?;
                 }
+                self.spread = None;
             }
         }
         if let Some(on) = &insert.on {
@@ -156,8 +161,11 @@ impl Planner<'_> {
                 self.check_defaults(table, relation, targets.get(..width.min(targets.len())).unwrap_or(&[]), &keys)?;
                 for row in &values.rows {
                     for (target, value) in targets.iter().zip(&row.content) {
-                        if is_default(value) && default_of(relation, target) == Some(ColumnDefault::Sequence) {
-                            return Err(refuse::sequence_default(&table.name, target));
+                        if is_default(value) {
+                            if default_of(relation, target) == Some(ColumnDefault::Sequence) {
+                                return Err(refuse::sequence_default(&table.name, target));
+                            }
+                            self.note_default(relation, target);
                         }
                     }
                     self.exprs(row.content.iter().filter(|value| !is_default(value)))?;
@@ -214,7 +222,7 @@ impl Planner<'_> {
 
     /// Columns that the statement leaves to their defaults.
     fn check_defaults(
-        &self,
+        &mut self,
         table: &Table,
         relation: &Relation,
         given: &[String],
@@ -230,6 +238,7 @@ impl Planner<'_> {
             if column.default == ColumnDefault::Sequence {
                 return Err(refuse::sequence_default(&table.name, &column.name));
             }
+            self.note_default(relation, &column.name);
         }
         Ok(())
     }
@@ -244,7 +253,8 @@ impl Planner<'_> {
             Some(UpdateTableFromKind::AfterSet(tables)) => list = tables,
             Some(UpdateTableFromKind::BeforeSet(_)) => return Err(refuse::construct("this form of UPDATE")),
         }
-        let at = self.target(&update.table)?;
+        let first = self.instances.len();
+        let (at, place) = self.target(&update.table)?;
         let mut from = self.from(list)?;
         from.scope.instances.insert(0, at);
         let own: Vec<(String, String)> =
@@ -255,9 +265,14 @@ impl Planner<'_> {
                 if own.iter().any(|(original, _)| *original == target) {
                     return Err(refuse::key_update(&target));
                 }
+                if let Place::Sharded { relation, .. } = &place
+                    && is_default(&assignment.value)
+                {
+                    self.note_default(relation, &target);
+                }
             }
         }
-        self.scopes.push(from.scope.clone());
+        self.open_write(at, first, &mut from);
         let result = self.conditions(from).and_then(|()| {
             let values =
                 update.assignments.iter().map(|assignment| &assignment.value).filter(|value| !is_default(value));
@@ -268,7 +283,7 @@ impl Planner<'_> {
             }
         });
         let result = result.and_then(|()| self.returning_here(update.returning.as_deref()));
-        self.scopes.pop();
+        self.close_write(&place);
         result
     }
 
@@ -281,21 +296,36 @@ impl Planner<'_> {
             return Err(refuse::construct("this form of DELETE"));
         };
         let [target] = targets.as_slice() else { return Err(refuse::construct("DELETE from several tables")) };
-        let at = self.target(target)?;
+        let first = self.instances.len();
+        let (at, place) = self.target(target)?;
         let mut from = self.from(delete.using.as_deref().unwrap_or(&[]))?;
         from.scope.instances.insert(0, at);
-        self.scopes.push(from.scope.clone());
+        self.open_write(at, first, &mut from);
         let result = self.conditions(from).and_then(|()| match &delete.selection {
             Some(condition) => self.condition(condition, Reach::All),
             None => Ok(()),
         });
         let result = result.and_then(|()| self.returning_here(delete.returning.as_deref()));
-        self.scopes.pop();
+        self.close_write(&place);
         result
     }
 
+    /// From here on names are those of the table `at` and of the list, which is joined to it.
+    fn open_write(&mut self, at: usize, first: usize, from: &mut From<'_>) {
+        let mut items = vec![Item::Leaf(at)];
+        items.append(&mut from.items);
+        self.tree.open_block(items, from.scope.clone(), first);
+        self.scopes.push(from.scope.clone());
+    }
+
+    fn close_write(&mut self, place: &Place) {
+        self.scopes.pop();
+        let part = self.tree.close_block(self.instances.len());
+        self.spread = matches!(place, Place::Sharded { .. }).then_some(Spread::Whole(part));
+    }
+
     /// The table that an UPDATE or DELETE changes. A CTE's name does not hide it.
-    fn target(&mut self, target: &TableWithJoins) -> Result<usize, PgError> {
+    fn target(&mut self, target: &TableWithJoins) -> Result<(usize, Place), PgError> {
         let TableWithJoins { relation: TableFactor::Table { name, alias, args: None, sample: None, .. }, joins } =
             target
         else {
@@ -312,7 +342,8 @@ impl Planner<'_> {
         let names = |alias: &sqlparser::ast::TableAlias| {
             alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
         };
-        self.used(place, &parts, alias.as_ref().map(|alias| (&alias.name, names(alias))))
+        let at = self.used(place.clone(), &parts, alias.as_ref().map(|alias| (&alias.name, names(alias))))?;
+        Ok((at, place))
     }
 
     fn returning(

@@ -55,6 +55,10 @@ const GREETING_LIFETIME: Duration = Duration::from_secs(60);
 /// How often a pause looks whether all connections are closed.
 const PAUSE_STEP: Duration = Duration::from_millis(20);
 
+/// What a login finds set, beside what servers report by themselves.
+const DEFAULTS: &str = "SELECT pg_catalog.current_setting('search_path'), \
+    pg_catalog.current_setting('default_transaction_isolation')";
+
 /// All server connections.
 #[derive(Debug)]
 pub struct Pools {
@@ -91,6 +95,8 @@ pub struct Greeting {
     pub parameters: Parameters,
     /// The login's own `search_path`, as `SHOW search_path` prints it.
     pub search_path: String,
+    /// The login's own `default_transaction_isolation`.
+    pub isolation: String,
 }
 
 impl Pools {
@@ -200,9 +206,10 @@ impl Pools {
     async fn greeting_of(&self, shard: ShardId, login: &Arc<Login>) -> Result<Greeting, PgError> {
         let mut lease = self.checkout(shard, login).await?;
         lease.sync_settings(&Settings::none()).await?;
-        let rows = lease.query("SHOW search_path").await?;
-        let search_path = rows.into_iter().flatten().flatten().next().unwrap_or_default();
-        let greeting = Greeting { parameters: lease.parameters.clone(), search_path };
+        let rows = lease.query(DEFAULTS).await?;
+        let mut values = rows.into_iter().flatten().flatten();
+        let (search_path, isolation) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
+        let greeting = Greeting { parameters: lease.parameters.clone(), search_path, isolation };
         lease.release();
         Ok(greeting)
     }

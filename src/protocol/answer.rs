@@ -139,6 +139,23 @@ pub fn with_shard(message: &[u8], shard: &str) -> BytesMut {
     out
 }
 
+/// A whole ErrorResponse or NoticeResponse again, without one of its fields.
+pub fn without_field(message: &[u8], field: u8) -> BytesMut {
+    let body = message.get(HEADER..).unwrap_or_default();
+    let mut out = BytesMut::with_capacity(message.len());
+    out.put_u8(message.first().copied().unwrap_or(tag::ERROR));
+    out.put_i32(0);
+    for (code, value) in ErrorFields::new(body).fields().filter(|(code, _)| *code != field) {
+        out.put_u8(code);
+        out.put_slice(value);
+        out.put_u8(0);
+    }
+    out.put_u8(0);
+    let length = (out.len() - 1) as i32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
 /// The name and the new value of a ParameterStatus.
 pub fn parameter_status(body: &[u8]) -> Result<(&str, &str), PgError> {
     let mut reader = Reader::new(body);
@@ -256,6 +273,10 @@ mod tests {
         assert_eq!((fields.text(b'M').unwrap().as_str(), fields.code()), ("duplicate key", SqlState(*b"23505")));
         assert_eq!(fields.text(b'H').unwrap(), "h");
         assert_eq!(i32::from_be_bytes(named[1..5].try_into().unwrap()) as usize + 1, named.len());
+
+        let bare = without_field(&named, b'H');
+        let fields = ErrorFields::new(&bare[5..]);
+        assert_eq!((fields.field(b'H'), fields.text(b'M').as_deref()), (None, Some("duplicate key")));
 
         let again = with_shard(&named, "s2");
         assert_eq!(ErrorFields::new(&again[5..]).text(b'D').unwrap(), "Shard \"s1\".\nShard \"s2\".");

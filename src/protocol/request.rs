@@ -70,6 +70,34 @@ pub fn bind(out: &mut BytesMut, statement: &str, values: &[Option<&str>]) {
     });
 }
 
+/// Bind with values in any form, and the forms asked for the results: none (all text), one (for all) or one per column.
+pub fn bind_values<'a>(
+    out: &mut BytesMut,
+    portal: &str,
+    statement: &str,
+    values: impl ExactSizeIterator<Item = (super::frontend::Format, Option<&'a [u8]>)> + Clone,
+    results: &[i16],
+) {
+    message(out, tag::BIND, |out| {
+        c_str(out, portal);
+        c_str(out, statement);
+        out.put_u16(values.len() as u16);
+        values.clone().for_each(|(format, _)| out.put_u16(u16::from(format == super::frontend::Format::Binary)));
+        out.put_u16(values.len() as u16);
+        for (_, value) in values {
+            match value {
+                None => out.put_i32(-1),
+                Some(bytes) => {
+                    out.put_i32(bytes.len() as i32);
+                    out.put_slice(bytes);
+                }
+            }
+        }
+        out.put_u16(results.len() as u16);
+        results.iter().for_each(|format| out.put_i16(*format));
+    });
+}
+
 /// A client's whole Bind message again, under other names of portal and statement.
 pub fn bind_renamed(out: &mut BytesMut, original: &[u8], view: &super::BindView<'_>, portal: &str, statement: &str) {
     message(out, tag::BIND, |out| {

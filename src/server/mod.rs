@@ -72,7 +72,8 @@ impl Server {
         let shared = Shared::new(state, pools.clone()).map_err(no_random)?;
         let frontend = Frontend::new(shared, tls).map_err(no_random)?;
 
-        let mut background = vec![tokio::spawn(pools.maintain())];
+        let mut background = vec![tokio::spawn(pools.clone().maintain())];
+        background.push(tokio::spawn(crate::session::in_doubt::report(pools)));
         background.push(reload::spawn(frontend.clone(), config.to_path_buf(), read));
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();

@@ -3,13 +3,11 @@
 use super::effects::After;
 use super::registry::{CancelTarget, Status};
 use super::relay::Expect;
-use super::statements::own_statement;
-use super::transaction::State;
-use super::{Held, Session, Trouble, settings};
+use super::{Held, Session, Trouble};
 use crate::config::PoolMode;
 use crate::error::PgError;
 use crate::plan::Pin;
-use crate::protocol::{encode, request};
+use crate::protocol::request;
 use crate::types::ShardId;
 
 /// The portal that never exists: executing it makes a backend's transaction fail.
@@ -25,20 +23,8 @@ impl Session {
             }
             self.leave_shard(index, shard).await?;
         }
-        let index = match self.held.iter().position(|held| held.lease.shard == shard) {
-            Some(index) => index,
-            None => {
-                let lease = match self.shared.pools.try_checkout(shard, &self.login) {
-                    Some(lease) => {
-                        self.meter.assigned(std::time::Duration::ZERO);
-                        lease
-                    }
-                    None => self.wait_for_lease(shard).await?,
-                };
-                self.held.push(Held { lease, pins: Vec::new(), unnamed: None, wrote: false });
-                self.held.len() - 1
-            }
-        };
+        self.may_join(shard)?;
+        let index = self.hold(shard).await?;
         self.make_ours(index).await?;
         self.attached = Some(index);
         self.handle.set_status(Status::Active);
@@ -48,22 +34,16 @@ impl Session {
         self.handle.aim(Some(CancelTarget { shard, pid: backend.pid, secret: backend.secret.clone() }));
         let several = self.state.vschema.shards.len() > 1;
         self.relay.set_label(several.then(|| backend.shard_name.clone()));
-        if let State::Virtual { .. } = self.transaction.state() {
-            let (begin, replays) = self.transaction.opening();
-            own_statement(begin, &mut backend.outgoing, &mut self.relay);
-            for replay in replays {
-                own_statement(&replay.text, &mut backend.outgoing, &mut self.relay);
-            }
-            // The replay has brought it to where the session is.
-            backend.settings = self.settings.server.clone();
-            self.held[index].unnamed = None;
-            self.transaction.join();
-        }
+        self.catch_up(index);
         Ok(())
     }
 
     /// The client's settings, on the backend; and what the backend now reports, to the client.
     async fn make_ours(&mut self, index: usize) -> Result<(), Trouble> {
+        // A participant has them, or gets them with what it has to catch up with.
+        if self.held[index].part.is_some() {
+            return Ok(());
+        }
         // Within a transaction the replay repeats what has been set in it.
         let wanted = self.transaction.settings_at_begin().unwrap_or(&self.settings).server.clone();
         let held = &mut self.held[index];
@@ -77,71 +57,59 @@ impl Session {
                 return Err(error.into());
             }
         } else {
-            held.lease.settings = wanted;
+            held.lease.settings = wanted.clone();
         }
-        if held.lease.parameters != self.reported {
-            for (name, value) in held.lease.parameters.news_for(&self.reported) {
-                encode::parameter_status(&mut self.client.outgoing, name, value);
-            }
-            self.reported = held.lease.parameters.clone();
-            self.decode = settings::decode_context(&self.reported);
+        // What was set since BEGIN is reported again when it is repeated: in between the client is not told that it was gone.
+        if self.transaction.is_idle() || self.settings.server == wanted {
+            self.tell_news(index);
         }
         Ok(())
     }
 
-    /// Leaves the attached backend for another shard, if nothing was done there that ties the transaction to it.
+    /// Leaves the attached backend for another shard: for good, if nothing was done there that ties the transaction to it.
     async fn leave_shard(&mut self, index: usize, to: ShardId) -> Result<(), Trouble> {
-        let floating = match self.transaction.state() {
-            State::Idle => !self.batch.tied,
-            _ => self.transaction.is_floating() && !self.transaction.is_failed(),
-        };
-        if !floating {
-            return Err(self.other_shard(index, to).into());
+        if self.transaction.is_idle() && self.batch.tied {
+            return Err(self.tied_batch(index, Some(to)).into());
         }
-        if self.batch.open {
-            // Also when all is answered: without a Sync the server still is in the batch's implicit transaction.
-            self.send_sync(index, false);
+        if !self.transaction.is_idle() && !self.transaction.is_floating() {
+            // Before anything is waited for: a refusal fails the block where it is.
+            self.may_join(to)?;
         }
-        self.drain().await?;
-        if self.relay.is_skipping() || self.attached.is_none() {
-            return Err(Trouble::Skipped);
+        self.set_aside().await
+    }
+
+    /// Ends the attached backend's part in a block that has done nothing there.
+    pub(super) async fn leave_floating(&mut self, index: usize) -> Result<(), Trouble> {
+        let backend = &mut *self.held[index].lease;
+        request::query(&mut backend.outgoing, "ROLLBACK");
+        backend.in_flight += 1;
+        self.relay.expect(Expect::Query { pass: false });
+        let left = self.transaction.settings_at_begin().map(|settings| settings.server.clone());
+        self.leaving = true;
+        let drained = self.drain().await;
+        self.leaving = false;
+        drained?;
+        let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        let held = &mut self.held[index];
+        held.part = None;
+        if let Some(left) = left {
+            held.lease.settings = left;
         }
-        if !self.transaction.is_idle() {
-            let backend = &mut *self.held[index].lease;
-            request::query(&mut backend.outgoing, "ROLLBACK");
-            backend.in_flight += 1;
-            self.relay.expect(Expect::Query { pass: false });
-            let left = self.transaction.settings_at_begin().map(|settings| settings.server.clone());
-            self.leaving = true;
-            let drained = self.drain().await;
-            self.leaving = false;
-            drained?;
-            if self.attached.is_none() {
-                return Err(Trouble::Skipped);
-            }
-            if let Some(left) = left {
-                self.held[index].lease.settings = left;
-            }
-            self.transaction.leave();
-        }
+        self.transaction.leave();
         self.detach();
         Ok(())
     }
 
-    fn other_shard(&self, index: usize, to: ShardId) -> PgError {
-        let (here, there) = (&self.held[index].lease.shard_name, self.state.vschema.shard_name(to));
-        if self.transaction.is_idle() {
-            return PgError::unsupported(format!(
-                "statements of one pipeline lead to shards \"{here}\" and \"{there}\""
-            ))
+    /// The refusal of a pipeline that would have to be one transaction over several shards.
+    pub(super) fn tied_batch(&self, index: usize, to: Option<ShardId>) -> PgError {
+        let here = &self.held[index].lease.shard_name;
+        let there = match to {
+            Some(shard) => format!("\"{}\"", self.state.vschema.shard_name(shard)),
+            None => "others".into(),
+        };
+        PgError::unsupported(format!("statements of one pipeline lead to shards \"{here}\" and {there}"))
             .with_detail("Between two Sync messages all statements are one transaction, and it is on one shard.")
-            .with_hint("Send a Sync after each statement, or send statements of one shard together.");
-        }
-        PgError::unsupported(format!("a transaction over shards \"{here}\" and \"{there}\" is not supported yet"))
-            .with_detail(format!(
-                "The transaction has used shard \"{here}\"; this statement leads to shard \"{there}\"."
-            ))
-            .with_hint("Use one transaction for each shard, or keep rows that change together under one shard key.")
+            .with_hint("Send a Sync after each statement, or send the statements within BEGIN and COMMIT.")
     }
 
     /// The transaction is over: backends that nothing pins go back to the pool.
@@ -153,12 +121,14 @@ impl Session {
         self.handle.activity.set_server(0);
         let cancelling = self.handle.is_cancelling();
         self.handle.set_status(Status::Idle);
-        if self.mode == PoolMode::Session && !cancelling {
-            return;
-        }
+        let idle = self.transaction.is_idle();
         let mut index = 0;
         while index < self.held.len() {
-            if self.held[index].pins.is_empty() {
+            if idle {
+                self.held[index].part = None;
+            }
+            let kept = self.mode == PoolMode::Session && !cancelling && self.held[index].lease.is_clean();
+            if self.held[index].pins.is_empty() && self.held[index].part.is_none() && !kept {
                 let held = self.held.swap_remove(index);
                 if !cancelling {
                     held.lease.release();

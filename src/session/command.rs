@@ -1,6 +1,7 @@
 //! Commands that the session itself acts on: transaction control, settings, DISCARD.
 
 use super::begin::{begin_tag, is_plain_begin};
+use super::commit::Everywhere;
 use super::effects::After;
 use super::local::Answer;
 use super::route::Destination;
@@ -18,6 +19,10 @@ use crate::sqlstate::SqlState;
 pub(super) enum Action {
     /// It is done.
     Answer(Answer),
+    /// The end of a block that more than the attached backend has a part in.
+    End { commit: bool, chain: bool },
+    /// All participants have to do it.
+    Everywhere(Everywhere),
     /// A backend has to do it.
     Forward {
         destination: Destination,
@@ -60,14 +65,19 @@ impl Session {
         if self.transaction.is_failed()
             && !matches!(command, Command::Commit { .. } | Command::Rollback { .. } | Command::RollbackTo(_))
         {
-            return Err(in_failed_transaction().into());
+            return Err(self.failed_block().into());
+        }
+        if self.is_spread()
+            && let Some(action) = self.spread_command(command)?
+        {
+            return Ok(action);
         }
         Ok(match command {
             Command::Begin { .. } | Command::Commit { .. } | Command::Rollback { .. } => {
                 return Ok(self.block_command(text, command));
             }
             Command::Savepoint(name) if state == (State::Virtual { failed: false }) => {
-                self.transaction.replay(text, Some(name));
+                self.transaction.replay(text.to_owned(), Some(name));
                 self.transaction.savepoint(name, &self.settings);
                 Action::Answer(Answer::tag("SAVEPOINT"))
             }
@@ -116,24 +126,23 @@ impl Session {
             Command::Set { name, value: SetValue::Text(value), local, .. } if settings::changes_reading(name) => {
                 settings::check_readable(name, value, self.state.vschema.single_shard())?;
                 let after = match local {
-                    true => After::Local { text: text.to_owned() },
+                    true => After::local(text),
                     false => after_set(text, name, &SetValue::Text(value.clone())),
                 };
                 Action::forward(self.anywhere(), floating(), after)
             }
             Command::Set { name, value: SetValue::Default, local: true, .. } if self.restores(Some(name)) => {
                 let then = self.base.server.restore_statements(Some(name), true);
-                Action::reset(self.anywhere(), After::Local { text: then.join(";") }, then)
+                Action::reset(self.anywhere(), After::local(&then.join(";")), then)
             }
             Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
-                if matches!(command, Command::SetTransaction { .. }) {
+                let characteristic = matches!(command, Command::SetTransaction { .. });
+                if characteristic {
                     self.transaction.alter();
                 }
-                Action::forward(self.anywhere(), floating(), After::Local { text: text.to_owned() })
+                Action::forward(self.anywhere(), floating(), After::Local { text: text.to_owned(), characteristic })
             }
-            Command::SetConstraints => {
-                Action::forward(self.anywhere(), floating(), After::Local { text: text.to_owned() })
-            }
+            Command::SetConstraints => Action::forward(self.anywhere(), floating(), After::local(text)),
             Command::Set { name, value, .. } => {
                 let default = matches!(value, SetValue::Default);
                 let then = if default { self.base.server.restore_statements(Some(name), false) } else { Vec::new() };
@@ -169,7 +178,7 @@ impl Session {
                 let normal = self.normal(inner)?;
                 let plan = self.plan(inner, &normal);
                 let values = TextValues { text: inner, literals: &normal.literals };
-                let lines = crate::plan::explain(&plan, &values, &self.state.vschema, &self.decode);
+                let lines = crate::plan::explain(&plan, inner, &values, &self.state.vschema, &self.decode);
                 Action::Answer(Answer::lines("QUERY PLAN", lines, "EXPLAIN"))
             }
             Command::AlterVschema => {
@@ -179,6 +188,35 @@ impl Session {
             }
             _ => Action::forward(here, Effects::default(), After::Nothing),
         })
+    }
+
+    /// Commands that mean something else, or have to reach more, in a block of several backends.
+    fn spread_command(&mut self, command: &Command<'_>) -> Result<Option<Action>, PgError> {
+        Ok(Some(match command {
+            Command::Commit { chain } => Action::End { commit: true, chain: *chain },
+            Command::Rollback { chain } => Action::End { commit: false, chain: *chain },
+            Command::Release(name) | Command::RollbackTo(name) if self.transaction.is_doomed() => {
+                return Err(self.lost.as_deref().cloned().unwrap_or_else(|| no_savepoint(name)));
+            }
+            Command::Release(name) | Command::RollbackTo(name) if !self.transaction.has_savepoint(name) => {
+                return Err(no_savepoint(name));
+            }
+            Command::Release(name) => Action::Everywhere(Everywhere::Release(name.to_string())),
+            Command::RollbackTo(name) => Action::Everywhere(Everywhere::RollbackTo(name.to_string())),
+            Command::Savepoint(name) if self.attached.is_none() => {
+                // Each participant makes it before its next statement.
+                self.transaction.replay(format!("SAVEPOINT {}", quoted(name)), Some(name));
+                self.transaction.savepoint(name, &self.settings);
+                Action::Answer(Answer::tag("SAVEPOINT"))
+            }
+            Command::ClosePortal(None) => Action::Everywhere(Everywhere::CloseAll),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Why nothing but the end of the block is taken.
+    pub(super) fn failed_block(&self) -> PgError {
+        self.lost.as_deref().cloned().unwrap_or_else(in_failed_transaction)
     }
 
     /// BEGIN, COMMIT, ROLLBACK.
@@ -206,15 +244,14 @@ impl Session {
             )),
             (Command::Commit { chain } | Command::Rollback { chain }, State::Virtual { failed }) => {
                 let commits = matches!(command, Command::Commit { .. }) && !failed;
-                let (begin, _) = self.transaction.opening();
-                let begin = begin.to_owned();
+                let characteristics = chain.then(|| self.transaction.characteristics());
                 if commits {
                     self.transaction.commit();
                 } else if let Some(before) = self.transaction.rollback() {
                     self.restore(before);
                 }
-                if *chain {
-                    self.transaction.begin(begin, &self.settings);
+                if let Some(characteristics) = characteristics {
+                    self.transaction.chain(characteristics, &self.settings);
                 }
                 Action::Answer(Answer::tag(if commits { "COMMIT" } else { "ROLLBACK" }))
             }
@@ -340,6 +377,11 @@ pub(super) fn after_set(text: &str, name: &str, value: &SetValue<'_>) -> After {
 
 fn no_transaction() -> PgError {
     PgError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress")
+}
+
+/// An identifier, as SQL writes it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn no_savepoint(name: &str) -> PgError {

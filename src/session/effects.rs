@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::participants::Part;
 use super::relay::{Event, Expect, Tag};
 use super::settings::SessionSettings;
 use super::statements::{Statement, own_statement};
 use super::{Change, Session, settings};
 use crate::backend;
+use crate::error::PgError;
 use crate::plan::{Effects, Pin};
 use crate::protocol::request;
+use crate::sqlstate::SqlState;
 
 /// What to remember when a statement has ended well.
 #[derive(Debug, Clone)]
@@ -31,8 +34,8 @@ pub(super) enum After {
     Set { name: String, value: Option<backend::Value>, text: String },
     /// RESET of one setting, or of all; `followed` if statements that bring back the startup message's settings come with it.
     Reset { name: Option<String>, text: String, followed: bool },
-    /// Something that holds until the transaction's end: SET LOCAL, SET TRANSACTION, SET CONSTRAINTS.
-    Local { text: String },
+    /// Something that holds until the transaction's end: SET LOCAL, SET CONSTRAINTS, and the `characteristic` SET TRANSACTION.
+    Local { text: String, characteristic: bool },
     /// SQL's PREPARE of a text that no server had seen: from now on the name means it.
     Prepare { name: String, statement: Arc<Statement> },
     /// DISCARD ALL.
@@ -42,6 +45,11 @@ pub(super) enum After {
 }
 
 impl After {
+    /// A statement that holds until the transaction's end.
+    pub(super) fn local(text: &str) -> Self {
+        After::Local { text: text.to_owned(), characteristic: false }
+    }
+
     /// Whether its success is the transaction's.
     pub(super) fn commits(&self) -> bool {
         matches!(self, After::Commit { .. })
@@ -59,11 +67,23 @@ impl Session {
             self.pin(pin);
         }
         if let Some(index) = self.attached {
-            self.held[index].wrote |= effects.writes;
+            self.note_writes(index, effects);
         }
-        self.ddl |= effects.ddl;
         // A statement that fails, or succeeds, may have let go of what pins its backend.
         self.recheck |= self.attached.is_some_and(|index| !self.held[index].pins.is_empty());
+    }
+
+    /// What a statement that runs on a held backend makes of it.
+    pub(super) fn note_writes(&mut self, index: usize, effects: &Effects) {
+        let held = &mut self.held[index];
+        held.wrote |= effects.writes;
+        if let Some(part) = &mut held.part {
+            part.wrote |= effects.writes || effects.ddl;
+            if effects.timed {
+                self.transaction.tell_time(held.lease.shard);
+            }
+        }
+        self.ddl |= effects.ddl;
     }
 
     /// `currval` and `lastval` tell what the connection remembers: not what another session left there.
@@ -124,6 +144,24 @@ impl Session {
                 }
                 self.meter_ready(status);
                 let failed = std::mem::take(&mut self.failed);
+                match status {
+                    b'I' => {
+                        self.held[index].part = None;
+                        if self.participants().next().is_some() {
+                            // Nothing that is let through does this; a part that were forgotten would be lost in silence.
+                            self.doom(PgError::new(
+                                SqlState::INTERNAL_ERROR,
+                                "a shard ended its part of a transaction by itself",
+                            ));
+                            return true;
+                        }
+                    }
+                    // A block that a query of several statements has opened.
+                    _ if self.held[index].part.is_none() => {
+                        self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: true });
+                    }
+                    _ => {}
+                }
                 if let Some(before) = self.transaction.ready(status, failed) {
                     self.restore(before);
                     self.held[index].lease.settings = self.settings.server.clone();
@@ -194,13 +232,15 @@ impl Session {
                 if self.transaction.is_idle() {
                     self.transaction.begin(text, &self.settings);
                     self.transaction.join();
+                    self.held[index].part = Some(Part { done: 0, wrote: !floating });
                     if !floating {
                         self.transaction.settle();
                     }
                 }
             }
             After::Commit { chain } | After::Rollback { chain } => {
-                let (begin, altered) = self.transaction.characteristics();
+                let characteristics = chain.then(|| self.transaction.characteristics());
+                self.held[index].part = None;
                 // COMMIT of a failed transaction is answered with ROLLBACK.
                 if tag.as_bytes() == b"ROLLBACK" {
                     if let Some(before) = self.transaction.rollback() {
@@ -211,12 +251,14 @@ impl Session {
                 } else {
                     self.transaction.commit();
                 }
-                if chain {
-                    self.transaction.chain(begin, altered, &self.settings);
+                if let Some(characteristics) = characteristics {
+                    self.transaction.chain(characteristics, &self.settings);
+                    self.transaction.join();
+                    self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: false });
                 }
             }
             After::Savepoint { name, text } => {
-                self.transaction.replay(&text, Some(&name));
+                self.replay(index, text, Some(&name));
                 self.transaction.savepoint(&name, &self.settings);
             }
             After::Release { name } => {
@@ -230,9 +272,9 @@ impl Session {
             }
             After::Set { name, value, text } => {
                 self.transaction.remember(&self.settings);
-                self.transaction.replay(&text, None);
+                self.replay(index, text, None);
                 if value.is_none() {
-                    self.replay_restored(Some(&name));
+                    self.replay_restored(index, Some(&name));
                 }
                 self.change(index, true, |settings, base| match &value {
                     Some(value) => settings.set(&name, value.clone()),
@@ -241,8 +283,8 @@ impl Session {
             }
             After::Reset { name, text, followed } => {
                 self.transaction.remember(&self.settings);
-                self.transaction.replay(&text, None);
-                self.replay_restored(name.as_deref());
+                self.replay(index, text, None);
+                self.replay_restored(index, name.as_deref());
                 match name {
                     Some(name) => self.change(index, followed, |settings, base| reset_one(settings, base, &name)),
                     None => {
@@ -255,7 +297,12 @@ impl Session {
                     }
                 }
             }
-            After::Local { text } => self.transaction.replay(&text, None),
+            After::Local { text, characteristic } => {
+                self.replay(index, text, None);
+                if characteristic {
+                    self.transaction.mark_characteristic();
+                }
+            }
             After::DiscardAll => {
                 self.names.clear();
                 self.unnamed = None;
@@ -308,9 +355,17 @@ impl Session {
         }
     }
 
-    fn replay_restored(&mut self, name: Option<&str>) {
+    /// A statement that the attached backend has done, and that all other participants have to do.
+    fn replay(&mut self, index: usize, text: String, savepoint: Option<&str>) {
+        let progress = self.transaction.replay(text, savepoint);
+        if let Some(part) = &mut self.held[index].part {
+            part.done = progress;
+        }
+    }
+
+    fn replay_restored(&mut self, index: usize, name: Option<&str>) {
         for statement in self.base.server.restore_statements(name, false) {
-            self.transaction.replay(&statement, None);
+            self.replay(index, statement, None);
         }
     }
 

@@ -13,11 +13,12 @@ use super::command::Action;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
-use super::route::aside;
+use super::route::{Destination, aside};
+use super::scatter::Scattered;
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::values::BoundValues;
-use super::{Change, Session, Trouble, command};
+use super::{Change, Session, Trouble};
 use crate::error::PgError;
 use crate::plan::Plan;
 use crate::protocol::frame::HEADER;
@@ -47,6 +48,8 @@ pub(super) enum Portal {
     Remote { plan: Arc<Plan>, after: After },
     /// Here.
     Local { statement: Arc<Statement> },
+    /// On several shards; taken out while it is at work.
+    Scatter(Option<Box<Scattered>>),
 }
 
 impl Session {
@@ -73,7 +76,7 @@ impl Session {
         }
         if self.transaction.is_failed() && !is_exit(&sql::classify(&statement.text)) {
             self.forget_name(view.name);
-            return Err(command::in_failed_transaction().into());
+            return Err(self.failed_block().into());
         }
         if statement.is_command || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty()) {
             if let Err(trouble) = self.prove_all().await {
@@ -86,7 +89,7 @@ impl Session {
             self.journal.push(Change::Given(view.name.to_owned()));
             return Ok(());
         }
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
             self.forget_name(view.name);
             return Err((**error).clone().into());
@@ -194,7 +197,7 @@ impl Session {
         if self.transaction.is_failed() {
             let command = sql::classify(&statement.text);
             if !is_exit(&command) || matches!(command, Command::Empty) {
-                return Err(command::in_failed_transaction().into());
+                return Err(self.failed_block().into());
             }
         }
         let supplied = view.parameter_count();
@@ -216,7 +219,7 @@ impl Session {
             self.set_portal(view.portal, Portal::Local { statement })?;
             return Ok(());
         }
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
             false => After::Nothing,
@@ -230,7 +233,11 @@ impl Session {
             };
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
+        if let Destination::Shards { shards, rows } = destination {
+            return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
+        }
         let shard = self.locate(destination).await?;
+        self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.prove(index);
@@ -245,7 +252,7 @@ impl Session {
         Ok(())
     }
 
-    fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
+    pub(super) fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
         if let Some(known) = self.portals.iter_mut().find(|(known, _)| known == name) {
             known.1 = portal;
             return Ok(());
@@ -263,6 +270,7 @@ impl Session {
         self.batch.open = true;
         match subject.kind {
             SubjectKind::Statement => {
+                self.open_unopened().await?;
                 let statement = self.named(subject.name)?;
                 if statement.is_command {
                     let command = sql::classify(&statement.text);
@@ -280,6 +288,10 @@ impl Session {
                 self.relay.expect(Expect::Describe);
             }
             SubjectKind::Portal => {
+                if self.is_scatter(subject.name) {
+                    return self.describe_scatter(subject.name).await;
+                }
+                self.open_unopened().await?;
                 if let Some((_, Portal::Local { statement })) =
                     self.portals.iter().find(|(name, _)| name == subject.name)
                 {
@@ -304,6 +316,10 @@ impl Session {
         let view = ExecuteView::new(&frame[HEADER..])?;
         self.batch.open = true;
         let (mut after, mut tally) = (After::Nothing, None);
+        if self.is_scatter(view.portal) {
+            return self.execute_scatter(view.portal, view.max_rows).await;
+        }
+        self.open_unopened().await?;
         self.prove_all().await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
             Some((_, Portal::Local { statement })) => Some(statement.clone()),
@@ -315,7 +331,7 @@ impl Session {
                 None
             }
             None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
-            None => None,
+            Some((_, Portal::Scatter(_))) | None => None,
         };
         if let Some(statement) = local {
             return self.execute_command(&statement).await;
@@ -351,8 +367,22 @@ impl Session {
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
             }
+            Action::End { commit, chain } => {
+                let answer = self.end_block(commit, chain).await?;
+                self.meter_local(&command);
+                let mut bytes = BytesMut::new();
+                answer.write(true, &mut bytes);
+                self.answer(bytes);
+            }
+            Action::Everywhere(everywhere) => {
+                let answer = self.everywhere(everywhere).await?;
+                let mut bytes = BytesMut::new();
+                answer.write(true, &mut bytes);
+                self.answer(bytes);
+            }
             Action::Forward { destination, effects, after, text: changed, then, .. } => {
                 let shard = self.locate(destination).await?;
+                self.admit(shard, &effects)?;
                 self.attach(shard).await?;
                 let Some(index) = self.attached else { return Err(Trouble::Skipped) };
                 self.note_effects(&effects);
@@ -382,6 +412,12 @@ impl Session {
             }
             SubjectKind::Portal => {
                 self.journal.push(Change::Taken(None));
+                if self.close_scatter(subject.name).await? {
+                    let mut answer = BytesMut::new();
+                    encode::close_complete(&mut answer);
+                    self.answer(answer);
+                    return Ok(());
+                }
                 let known = self.portals.iter().position(|(name, _)| name == subject.name);
                 let removed = known.map(|at| self.portals.swap_remove(at).1);
                 if let (None | Some(Portal::Remote { .. }), Some(index)) = (&removed, self.attached) {
@@ -415,20 +451,38 @@ impl Session {
         {
             match trouble {
                 Trouble::Refused(error) => self.refuse(&error, false),
+                Trouble::Failed(message) => self.fail_with(message, false),
                 Trouble::Skipped => {}
                 over => return Err(over),
             }
         }
         self.relay.stop_skipping();
+        if self.implicit {
+            // A batch that wrote on several shards is one transaction over all of them.
+            let ended = self.end_batch().await;
+            self.meter_outcome(&ended, b'S', &[]);
+            self.meter_ready(self.transaction.status());
+            self.batch = Batch::default();
+            self.release_portals();
+            match ended {
+                Ok(()) => encode::ready_for_query(&mut self.client.outgoing, self.transaction.status()),
+                Err(Trouble::Refused(error)) => self.refuse(&error, true),
+                Err(Trouble::Failed(message)) => self.fail_with(message, true),
+                Err(Trouble::Skipped) => {}
+                Err(over) => return Err(over),
+            }
+            return Ok(());
+        }
         self.batch = Batch::default();
         self.trim_journal();
         if self.transaction.is_idle() {
-            self.portals.clear();
+            self.release_portals();
         }
         match self.attached {
             Some(index) => self.send_sync(index, true),
             None => {
                 self.relay.emit_now(&mut self.client.outgoing);
+                self.meter_ready(self.transaction.status());
                 encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
             }
         }

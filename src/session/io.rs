@@ -153,8 +153,9 @@ impl Session {
             }
         }
         for index in gone.into_iter().rev() {
-            let held = self.drop_held(index);
-            tracing::warn!(shard = %held.lease.shard_name, pins = ?held.pins, "a pinned server connection was lost");
+            let held = &self.held[index];
+            tracing::warn!(shard = %held.lease.shard_name, pins = ?held.pins, "a held server connection was lost");
+            self.lose_participant(index);
         }
     }
 
@@ -216,7 +217,7 @@ impl Session {
         tracing::warn!(shard = %self.held[index].lease.shard_name, error = %error, "a server connection was lost");
         let held = self.drop_held(index);
         drop(held);
-        let ready_due = self.relay.awaits_ready();
+        let ready_due = self.relay.owes_ready();
         let reported = self.failed;
         self.relay.clear();
         self.after.clear();
@@ -230,9 +231,12 @@ impl Session {
                 self.restore(before);
             }
         } else {
-            self.transaction.lose();
+            self.doom(error.clone());
         }
         let waited_for = ready_due || self.batch.open;
+        if waited_for {
+            self.lost = None;
+        }
         if waited_for && !reported {
             self.meter_failed(error.code);
             encode::error_response(&mut self.client.outgoing, &error);

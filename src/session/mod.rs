@@ -13,21 +13,26 @@
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 pub mod activity;
+mod ask;
 mod attach;
 mod begin;
 mod command;
+mod commit;
 mod effects;
 mod extended;
 mod gate;
 mod io;
 mod local;
 pub mod meter;
+mod participants;
 mod prove;
 mod route;
+mod scatter;
 mod simple;
 mod sql_prepare;
 
 pub mod client;
+pub mod in_doubt;
 pub mod plan_cache;
 pub mod registry;
 pub mod relay;
@@ -54,6 +59,7 @@ use crate::types::key::DecodeContext;
 use client::Client;
 use effects::After;
 use extended::{Batch, Portal};
+use participants::Part;
 use plan_cache::PlanContext;
 use registry::{Registration, Status};
 use relay::Relay;
@@ -100,6 +106,8 @@ pub struct Session {
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
+    /// A portal over several shards that has been bound and is not open yet.
+    unopened: Option<Box<str>>,
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
@@ -107,6 +115,10 @@ pub struct Session {
     journal: Vec<Change>,
     /// Spreads statements that may go anywhere.
     turn: usize,
+    /// A participant of the block is gone, and the client has not been told.
+    lost: Option<Box<PgError>>,
+    /// The block is the session's own, for one statement over several shards: the client knows of none.
+    implicit: bool,
     /// The backend is being left for another: the end of its transaction is not the client's.
     leaving: bool,
     /// What pins the attached backend may be gone.
@@ -126,6 +138,8 @@ struct Held {
     unnamed: Option<u64>,
     /// This session has written here since it leased it: sequence values that the connection remembers may be its own.
     wrote: bool,
+    /// Its part in the client's transaction block.
+    part: Option<Part>,
 }
 
 /// What one Parse or Close did to the client's names.
@@ -140,6 +154,8 @@ enum Change {
 enum Trouble {
     /// The client is told, and the transaction fails.
     Refused(Box<PgError>),
+    /// The same with a server's own error message, as it came.
+    Failed(bytes::Bytes),
     /// An error was reported already: the statement is dropped.
     Skipped,
     /// The session is over.
@@ -228,10 +244,13 @@ impl Session {
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
+            unopened: None,
             batch: Batch::default(),
             proving: VecDeque::new(),
             journal: Vec::new(),
             turn: 0,
+            lost: None,
+            implicit: false,
             leaving: false,
             recheck: false,
             own_only: false,
@@ -277,7 +296,7 @@ impl Session {
                     error.severity = crate::error::Severity::Fatal;
                     return Err(Over::Fatal(error));
                 }
-                Err(Trouble::Skipped) => {}
+                Err(Trouble::Skipped | Trouble::Failed(_)) => {}
                 Err(Trouble::Over(over)) => return Err(over),
             }
             self.detach();
@@ -363,6 +382,10 @@ impl Session {
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
         let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        if self.unopened.is_some() && !matches!(tag, b'D' | b'E') {
+            let opened = self.open_unopened().await;
+            self.tell(opened, b'B').await?;
+        }
         let outcome = match tag {
             _ if waited.is_err() => waited,
             _ if self.copy_in => self.copy_frame(tag, frame),
@@ -395,21 +418,34 @@ impl Session {
                 .into());
             }
         };
+        self.meter_outcome(&outcome, tag, frame);
+        self.tell(outcome, tag).await
+    }
+
+    /// Tells the client of an error that its message led to.
+    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8) -> Result<(), Over> {
+        if self.implicit && outcome.is_err() {
+            // Nothing that it says is news: the statement has failed.
+            let _ = self.end_implicit(false).await;
+        }
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Refused(error)) if matches!(error.severity, crate::error::Severity::Fatal) => {
+                Err(Over::Fatal(error))
+            }
             Err(Trouble::Refused(mut error)) => {
-                if matches!(error.severity, crate::error::Severity::Fatal) {
-                    return Err(Over::Fatal(error));
-                }
                 // Texts that no server has judged yet come first: their answers do, and so do their errors.
                 match self.prove_all().await {
-                    Ok(()) | Err(Trouble::Skipped) => {}
+                    Ok(()) | Err(Trouble::Skipped | Trouble::Failed(_)) => {}
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
-                self.meter_refused(tag, frame, &error);
-                self.refuse(&error, matches!(tag, b'Q' | b'F' | b'S'));
+                self.refuse(&error, ends_by_itself(tag));
+                Ok(())
+            }
+            Err(Trouble::Failed(message)) => {
+                self.fail_with(message, ends_by_itself(tag));
                 Ok(())
             }
         }
@@ -421,9 +457,18 @@ impl Session {
         tracing::debug!(user = %self.user, code = %error.code, message = %error.message, "refused");
         let mut message = BytesMut::new();
         encode::error_response(&mut message, error);
+        self.fail_with(message.freeze(), alone);
+    }
+
+    /// Gives the client an error message, and makes the transaction fail.
+    fn fail_with(&mut self, message: bytes::Bytes, alone: bool) {
+        // Whatever it says, the client now knows that its transaction has failed.
+        if self.transaction.is_doomed() {
+            self.lost = None;
+        }
         let open = self.attached.filter(|_| !self.transaction.is_idle() || self.batch.open);
         if let Some(index) = open {
-            self.provoke_failure(index, message.freeze());
+            self.provoke_failure(index, message);
             if alone {
                 self.send_sync(index, true);
             } else {
@@ -499,6 +544,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a message is answered with a ReadyForQuery of its own.
+fn ends_by_itself(tag: u8) -> bool {
+    matches!(tag, b'Q' | b'F' | b'S')
 }
 
 /// A message with a body that should have none (`pq_getmsgend`).

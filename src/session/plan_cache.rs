@@ -38,13 +38,23 @@ impl PlanCache {
         &self.stripes[(key >> 64) as usize % STRIPES]
     }
 
-    /// The plan of a key.
-    pub fn get(&self, key: u128) -> Option<Arc<Plan>> {
+    /// The plan of a key. `literals` is a hash of the text's literals, asked for only where the plan depends on them.
+    pub fn get(&self, key: u128, literals: impl FnOnce() -> u128) -> Option<Arc<Plan>> {
+        let plan = self.find(key)?;
+        if plan.literal { self.find(key ^ literals()) } else { Some(plan) }
+    }
+
+    fn find(&self, key: u128) -> Option<Arc<Plan>> {
         self.stripe(key).lock().get(&key).cloned()
     }
 
-    /// Keeps a plan, and lets the one unused for longest go.
-    pub fn insert(&self, key: u128, plan: Arc<Plan>) {
+    /// Keeps a plan, and lets the one unused for longest go. One that holds for its literals only is kept under the key too, where it
+    /// says that literals have to be asked for.
+    pub fn insert(&self, key: u128, literals: impl FnOnce() -> u128, plan: Arc<Plan>) {
+        if plan.literal {
+            let own = key ^ literals();
+            self.stripe(own).lock().put(own, plan.clone());
+        }
         self.stripe(key).lock().put(key, plan);
     }
 
@@ -92,6 +102,18 @@ impl PlanContext {
         }
         let key = XxHash3_128::oneshot_with_seed(seed, &bytes);
         PlanContext { vschema, catalog, search_path, forced, key }
+    }
+
+    /// A hash of a text's literals, for plans that depend on them.
+    pub fn literals(&self, text: &str, literals: &[sql::Literal]) -> u128 {
+        let mut bytes = Vec::with_capacity(64);
+        for literal in literals {
+            let written = text.get(literal.start as usize..literal.end as usize).unwrap_or_default();
+            bytes.extend((written.len() as u64).to_le_bytes());
+            bytes.extend(written.as_bytes());
+        }
+        // Rotated, so that it does not undo the key of the context, which is of the same hash.
+        XxHash3_128::oneshot_with_seed(self.key as u64, &bytes).rotate_left(1)
     }
 
     /// Whether it is still made of these.
@@ -151,11 +173,32 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_that_depends_on_its_literals_serves_no_others() {
+        let (cache, context) = (PlanCache::new(64), context(&[], None));
+        let plan = |literal| Arc::new(Plan { literal, ..context.plan("SELECT 1", None, sql::Limits::default()) });
+        let (first, second) = (plan(true), plan(true));
+        assert!(cache.get(1, || 5).is_none());
+        cache.insert(1, || 5, first.clone());
+        assert!(cache.get(1, || 6).is_none());
+        cache.insert(1, || 6, second.clone());
+        assert!(Arc::ptr_eq(&cache.get(1, || 5).unwrap(), &first));
+        assert!(Arc::ptr_eq(&cache.get(1, || 6).unwrap(), &second));
+        cache.insert(2, || unreachable!("not asked for"), plan(false));
+        assert!(cache.get(2, || unreachable!("not asked for")).is_some());
+        let hash = |text: &str, ends: &[(u32, u32)]| {
+            let kind = sql::LiteralKind::Integer;
+            let literals: Vec<_> = ends.iter().map(|&(start, end)| sql::Literal { kind, start, end }).collect();
+            context.literals(text, &literals)
+        };
+        assert_ne!(hash("1 23", &[(0, 1), (2, 4)]), hash("12 3", &[(0, 2), (3, 4)]));
+    }
+
+    #[test]
     fn the_cache_stays_within_its_bound() {
         let cache = PlanCache::new(64);
         let plan = Arc::new(context(&[], None).plan("SELECT 1", None, sql::Limits::default()));
         for key in 0..10_000u128 {
-            cache.insert(key << 64, plan.clone());
+            cache.insert(key << 64, || 0, plan.clone());
         }
         assert!(cache.len() <= 64);
     }

@@ -60,7 +60,7 @@ impl Session {
 
     /// A backend for what needs one although nothing says which: a Describe, or a Parse that is to be judged.
     pub(super) async fn attach_for(&mut self, statement: &Statement) -> Result<usize, Trouble> {
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(statement);
         let shard = match (&plan.verdict, self.attached) {
             (crate::plan::Verdict::Refuse(error), _) => return Err((**error).clone().into()),
             (_, Some(index)) => return Ok(index),
@@ -88,6 +88,9 @@ impl crate::plan::Route {
     pub(super) fn describable(&self, vschema: &crate::vschema::Vschema) -> Option<Vec<crate::types::ShardId>> {
         if let Some(shard) = self.fixed {
             return Some(vec![shard]);
+        }
+        if let Some(gather) = &self.gather {
+            return Some(vschema.keyspace(gather.keyspace).shards.clone());
         }
         let keyspace = self.keyed.first().map(|requirement| requirement.keyspace).or(self.keyspaces.first().copied());
         match (keyspace, self.fallback) {

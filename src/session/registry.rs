@@ -49,11 +49,21 @@ pub struct Handle {
     /// Cancel requests on their way to a server.
     cancelling: AtomicUsize,
     waker: Mutex<Option<Waker>>,
-    target: Mutex<Option<CancelTarget>>,
+    target: Mutex<Aim>,
     cancelled: AtomicBool,
+    /// How often a cancel request found something to end.
+    cancels: AtomicUsize,
     pins: Mutex<Vec<(ShardId, Pin)>>,
     /// What it is doing.
     pub activity: Activity,
+}
+
+/// Whom a cancel request is for: nearly always one at most, for which nothing is allocated.
+#[derive(Debug, Default)]
+struct Aim {
+    first: Option<CancelTarget>,
+    /// The other shards of a statement that runs on several.
+    others: Vec<CancelTarget>,
 }
 
 /// What a client is doing, in PgBouncer's words.
@@ -113,7 +123,18 @@ impl Handle {
 
     /// From now on a cancel request is meant for this server process, or for none.
     pub fn aim(&self, target: Option<CancelTarget>) {
-        *self.target.lock() = target;
+        *self.target.lock() = Aim { first: target, others: Vec::new() };
+    }
+
+    /// From now on a cancel request is meant for all of these server processes.
+    pub fn aim_at_all(&self, mut targets: Vec<CancelTarget>) {
+        let first = targets.pop();
+        *self.target.lock() = Aim { first, others: targets };
+    }
+
+    /// How many cancel requests have found something to end: more than a moment ago, if one came since.
+    pub fn cancels(&self) -> usize {
+        self.cancels.load(Ordering::Acquire)
     }
 
     /// Takes the note that a cancel request came while no server process was there to be told.
@@ -237,8 +258,9 @@ impl Clients {
             stop: AtomicBool::new(false),
             cancelling: AtomicUsize::new(0),
             waker: Mutex::new(None),
-            target: Mutex::new(None),
+            target: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            cancels: AtomicUsize::new(0),
             pins: Mutex::new(Vec::new()),
             activity: Activity::default(),
         });
@@ -276,9 +298,9 @@ impl Clients {
         }
     }
 
-    /// A cancel request: the server process to be told, if the secret is right and there is one. The comparison takes the
+    /// A cancel request: the server processes to be told, if the secret is right and there are any. The comparison takes the
     /// same time whatever the secret (a wrong guess must not say how wrong it was).
-    pub fn cancel(&self, pid: i32, secret: &[u8]) -> Option<(CancelTarget, Cancelling)> {
+    pub fn cancel(&self, pid: i32, secret: &[u8]) -> Option<(Vec<CancelTarget>, Cancelling)> {
         let handle = self.by_pid.lock().get(&pid)?.clone();
         let differs = handle.secret.iter().zip(secret).fold(0u8, |differs, (a, b)| differs | (a ^ b));
         if secret.len() != handle.secret.len() || differs != 0 {
@@ -286,10 +308,14 @@ impl Clients {
         }
         // The target's lock is held while the request is counted: a session that releases its server afterwards sees it.
         let target = handle.target.lock();
-        match target.clone() {
-            Some(aimed) => {
+        match &target.first {
+            Some(first) => {
+                let aimed = std::iter::once(first).chain(&target.others).cloned().collect();
                 handle.cancelling.fetch_add(1, Ordering::AcqRel);
+                handle.cancels.fetch_add(1, Ordering::AcqRel);
                 drop(target);
+                // A server may be beyond hearing it: then the session itself has to end the statement.
+                handle.wake();
                 Some((aimed, Cancelling(handle)))
             }
             None => {
@@ -333,11 +359,25 @@ mod tests {
         assert!(clients.cancel(pid, &secret[..3]).is_none());
         assert!(clients.cancel(pid, &[]).is_none());
         assert!(clients.cancel(pid, &[secret[0] ^ 1, secret[1], secret[2], secret[3]]).is_none());
-        let (target, cancelling) = clients.cancel(pid, &secret).unwrap();
-        assert_eq!(target.pid, 7);
+        let (targets, cancelling) = clients.cancel(pid, &secret).unwrap();
+        assert_eq!((targets.len(), targets[0].pid, client.cancels()), (1, 7, 1));
         assert!(client.is_cancelling());
         drop(cancelling);
         assert!(!client.is_cancelling());
+    }
+
+    #[test]
+    fn all_servers_of_a_statement_are_cancelled() {
+        let clients = Arc::new(Clients::default());
+        let client = register(&clients, "a").unwrap();
+        let target = |pid| CancelTarget { shard: ShardId(pid as u16), pid, secret: Arc::from([1]) };
+        client.aim_at_all((0..3).map(target).collect());
+        let (targets, _cancelling) = clients.cancel(client.pid, &client.secret()).unwrap();
+        let mut pids: Vec<i32> = targets.iter().map(|target| target.pid).collect();
+        pids.sort();
+        assert_eq!(pids, [0, 1, 2]);
+        client.aim(None);
+        assert!(clients.cancel(client.pid, &client.secret()).is_none());
     }
 
     #[test]

@@ -188,6 +188,11 @@ impl Relay {
         self.queue.iter().any(|expect| matches!(expect, Expect::Sync { .. } | Expect::Query { .. }))
     }
 
+    /// A ReadyForQuery is owed to the client, and not to us alone.
+    pub fn owes_ready(&self) -> bool {
+        self.queue.iter().any(|expect| matches!(expect, Expect::Sync { pass: true } | Expect::Query { pass: true }))
+    }
+
     /// Whether an error makes the client's messages be skipped until its next Sync.
     pub fn is_skipping(&self) -> bool {
         self.skipping

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::statements::Statement;
 use super::values::TextValues;
 use super::{Session, Trouble, settings};
 use crate::error::PgError;
@@ -69,7 +70,10 @@ impl Session {
         SCRATCH.with_borrow_mut(|normalized| {
             self.normalize(text, normalized)?;
             let hint = self.hint(text, normalized)?;
-            let Some(plan) = self.shared.plans.get(self.context.key(normalized.key, hint)) else { return Ok(None) };
+            let literals = || self.context.literals(text, &normalized.literals);
+            let Some(plan) = self.shared.plans.get(self.context.key(normalized.key, hint), literals) else {
+                return Ok(None);
+            };
             self.shared.meters.totals.plan(true);
             let values = TextValues { text, literals: &normalized.literals };
             let destination = self.resolve(&plan, &values)?;
@@ -124,13 +128,19 @@ impl Session {
 
     /// The plan of a statement, from the cache or made now.
     pub(super) fn plan(&self, text: &str, normal: &Normal) -> Arc<Plan> {
-        self.plan_of(text, normal.key, normal.hint)
+        self.plan_of(text, normal.key, normal.hint, &normal.literals)
+    }
+
+    /// The plan of a prepared statement, from the cache or made now.
+    pub(super) fn plan_for(&self, statement: &Statement) -> Arc<Plan> {
+        self.plan_of(&statement.text, statement.normalized, statement.hint, &statement.literals)
     }
 
     /// The plan of a normalised statement, from the cache or made now.
-    pub(super) fn plan_of(&self, text: &str, normalized: u128, hint: Option<ShardId>) -> Arc<Plan> {
+    fn plan_of(&self, text: &str, normalized: u128, hint: Option<ShardId>, literals: &[sql::Literal]) -> Arc<Plan> {
         let key = self.context.key(normalized, hint);
-        if let Some(plan) = self.shared.plans.get(key) {
+        let literals = || self.context.literals(text, literals);
+        if let Some(plan) = self.shared.plans.get(key, literals) {
             self.shared.meters.totals.plan(true);
             return plan;
         }
@@ -139,7 +149,7 @@ impl Session {
         plan.effects.tally = Some(self.shared.meters.queries.tally(normalized, text, &plan));
         let plan = Arc::new(plan);
         tracing::debug!(statement = text, plan = ?plan.verdict, "planned");
-        self.shared.plans.insert(key, plan.clone());
+        self.shared.plans.insert(key, literals, plan.clone());
         plan
     }
 
@@ -194,7 +204,8 @@ impl Session {
 
     /// Where the transaction is, or what the session holds.
     fn here(&self) -> Option<ShardId> {
-        let index = self.attached.or(if self.held.is_empty() { None } else { Some(0) })?;
+        let first = || if self.held.is_empty() { None } else { Some(0) };
+        let index = self.attached.or_else(|| self.participants().next()).or_else(first)?;
         Some(self.held[index].lease.shard)
     }
 

@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::meter::Meters;
 use crate::pool::{Directories, Pools};
+use crate::session::in_doubt::Gids;
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
+use crate::session::scatter::Columns;
 use crate::session::statements::Statements;
 use crate::sql;
 use crate::topology::Topology;
@@ -64,12 +66,16 @@ pub struct Shared {
     pub pools: Arc<Pools>,
     /// Plans by normalised text.
     pub plans: PlanCache,
+    /// How many columns the statements of plans over several shards have.
+    pub columns: Columns,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
     /// What statements cost.
     pub meters: Arc<Meters>,
+    /// Names of prepared transactions.
+    pub gids: Gids,
     /// A secret of this process: nobody can prepare texts whose hashes meet.
     pub seed: u64,
     /// An operator's wish.
@@ -81,17 +87,20 @@ pub struct Shared {
 impl Shared {
     /// Nothing is opened yet.
     pub fn new(state: State, pools: Arc<Pools>) -> Result<Arc<Self>, getrandom::Error> {
-        let mut seed = [0u8; 8];
+        let (mut seed, mut instance) = ([0u8; 8], [0u8; 4]);
         getrandom::fill(&mut seed)?;
+        getrandom::fill(&mut instance)?;
         let seed = u64::from_ne_bytes(seed);
         let meters = Arc::new(Meters::new(&state.config.shard_names(), state.config.plan_cache));
         Ok(Arc::new(Shared {
             plans: PlanCache::new(state.config.plan_cache),
+            columns: Columns::new(state.config.plan_cache),
             state: ArcSwap::from_pointee(state),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
             meters,
+            gids: Gids::new(u32::from_ne_bytes(instance)),
             seed,
             shutdown: watch::Sender::new(None),
             reloader: ArcSwapOption::empty(),

@@ -1,5 +1,7 @@
 //! The simple query protocol: one message, any number of statements, one ReadyForQuery.
 
+use std::sync::Arc;
+
 use super::command::{self, Action};
 use super::effects::After;
 use super::local::Answer;
@@ -7,7 +9,7 @@ use super::relay::Expect;
 use super::route::{self, Destination};
 use super::{Session, Trouble};
 use crate::error::PgError;
-use crate::plan::Effects;
+use crate::plan::{Effects, Tally};
 use crate::protocol::{self, encode, request};
 use crate::sql::{self, Command, SetValue};
 
@@ -26,6 +28,9 @@ impl Session {
             && let Some((plan, destination)) = self.decide_known(text)?
             && !plan.effects.sets
         {
+            if let Destination::Shards { shards, rows } = destination {
+                return self.scatter_query(text, &plan, shards, rows).await;
+            }
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
         let pieces = route::aside(text, || sql::split(text, &self.state.sql_limits()))?;
@@ -54,8 +59,20 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
+                Action::End { commit, chain } => {
+                    let answer = self.end_block(commit, chain).await?;
+                    self.meter_local(&command);
+                    self.answer_query(&answer);
+                    Ok(())
+                }
+                Action::Everywhere(everywhere) => {
+                    let answer = self.everywhere(everywhere).await?;
+                    self.answer_query(&answer);
+                    Ok(())
+                }
                 Action::Forward { destination, effects, after, text, needs, then } => {
                     let shard = self.locate(destination).await?;
+                    self.admit(shard, &effects)?;
                     self.attach(shard).await?;
                     if let (false, Some(index)) = (then.is_empty(), self.attached) {
                         // In extended form, so that all of it is one transaction and the client sees one answer.
@@ -91,9 +108,13 @@ impl Session {
             let decided = self.decide(statement)?;
             let normal = self.normal(whole)?;
             let key = self.context.key(normal.key, normal.hint);
-            self.shared.plans.insert(key, decided.0.clone());
+            let literals = || self.context.literals(whole, &normal.literals);
+            self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
+        if let Destination::Shards { shards, rows } = destination {
+            return self.scatter_query(statement, &plan, shards, rows).await;
+        }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await
     }
@@ -104,7 +125,7 @@ impl Session {
             Command::Set { name, local: true, .. } if super::settings::changes_reading(name) => {
                 return Err(PgError::unsupported(format!("{name} cannot be set for one transaction")));
             }
-            Command::Set { local: true, .. } => After::Local { text: statement.to_owned() },
+            Command::Set { local: true, .. } => After::local(statement),
             Command::Set { name, value: SetValue::Text(value), .. } if super::settings::changes_reading(name) => {
                 super::settings::check_readable(name, value, self.state.vschema.single_shard())?;
                 set_by_function(statement, name, &SetValue::Text(value.clone()))
@@ -116,7 +137,7 @@ impl Session {
 
     /// A query of several statements: they are one transaction, and therefore go to one shard as they came.
     async fn several(&mut self, frame: &[u8], statements: &[&str]) -> Result<(), Trouble> {
-        let (mut destinations, mut afters) = (Vec::new(), Vec::new());
+        let (mut destinations, mut afters, mut tallies) = (Vec::new(), Vec::new(), Vec::new());
         let mut effects = Effects { floating: true, ..Effects::default() };
         let failed = self.transaction.is_failed();
         for (position, statement) in statements.iter().enumerate() {
@@ -160,6 +181,7 @@ impl Session {
                 (destination, plan.effects.clone())
             };
             destinations.push(destination);
+            tallies.push(these.tally);
             effects.floating &= these.floating;
             effects.writes |= these.writes;
             effects.ddl |= these.ddl;
@@ -173,8 +195,12 @@ impl Session {
             other => other,
         };
         let shard = self.locate(destination).await?;
+        self.admit(shard, &effects)?;
+        if ends_block(&afters) && self.would_spread(shard) {
+            return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
+        }
         self.attach(shard).await?;
-        self.forward_query(frame, &effects, afters);
+        self.forward_query(frame, &effects, afters, &tallies);
         Ok(())
     }
 
@@ -187,6 +213,7 @@ impl Session {
         after: After,
     ) -> Result<(), Trouble> {
         let shard = self.locate(destination).await?;
+        self.admit(shard, effects)?;
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.note_effects(effects);
@@ -196,11 +223,13 @@ impl Session {
         Ok(())
     }
 
-    fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>) {
+    /// `tallies` count the statements in their order, as far as they are there.
+    fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>, tallies: &[Option<Arc<Tally>>]) {
         let Some(index) = self.attached else { return };
         self.note_effects(effects);
+        let mut tallies = tallies.iter();
         for after in afters {
-            self.meter_sent(effects.tally.as_ref());
+            self.meter_sent(tallies.next().and_then(Option::as_ref));
             self.after.push_back(after);
         }
         self.put_query(index, frame);
@@ -221,10 +250,14 @@ impl Session {
 
     /// The transaction has failed: whatever comes, its backend knows the answer; without one, it is ours to give.
     async fn in_failed(&mut self, frame: &[u8], afters: Vec<After>) -> Result<(), Trouble> {
-        if self.attached.is_none() {
-            return Err(command::in_failed_transaction().into());
+        // What is lost, the attached backend does not know; and the end of several is not its own to make.
+        if self.attached.is_none() || self.transaction.is_doomed() {
+            return Err(self.failed_block().into());
         }
-        self.forward_query(frame, &Effects::default(), afters);
+        if ends_block(&afters) && self.is_spread() {
+            return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
+        }
+        self.forward_query(frame, &Effects::default(), afters, &[]);
         Ok(())
     }
 
@@ -283,9 +316,9 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         Command::Savepoint(name) => After::Savepoint { name: name.to_string(), text },
         Command::Release(name) => After::Release { name: name.to_string() },
         Command::RollbackTo(name) => After::RollbackTo { name: name.to_string() },
-        Command::Set { local: true, .. } | Command::SetTransaction { session_characteristics: false } => {
-            After::Local { text }
-        }
+        Command::Set { local: true, .. } => After::Local { text, characteristic: false },
+        Command::SetTransaction { session_characteristics: false } => After::Local { text, characteristic: true },
+        Command::SetConstraints => After::Local { text, characteristic: false },
         Command::SetTransaction { .. } => return Err(alone("SET SESSION CHARACTERISTICS")),
         Command::Set { name, .. } if super::settings::changes_reading(name) => {
             return Err(alone(&format!("setting {name}")));
@@ -302,6 +335,17 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         Command::Unlisten(_) | Command::ClosePortal(_) | Command::Discard(_) => After::Recheck,
         _ => After::Nothing,
     })
+}
+
+/// Whether one of several statements ends the block, or a savepoint, which a transaction over several shards cannot leave to one of them.
+fn ends_block(afters: &[After]) -> bool {
+    let ends = |after: &After| {
+        matches!(
+            after,
+            After::Commit { .. } | After::Rollback { .. } | After::Release { .. } | After::RollbackTo { .. }
+        )
+    };
+    afters.iter().any(ends)
 }
 
 fn alone(what: &str) -> PgError {

@@ -21,7 +21,7 @@ impl Session {
             ));
         }
         let statement = self.statement(body, &[], Some(types))?;
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
             return Err((**error).clone());
         }
@@ -48,7 +48,7 @@ impl Session {
 
     pub(super) fn sql_execute(&mut self, name: &str, arguments: Option<&str>) -> Result<Action, PgError> {
         let Some(statement) = self.names.get(name).cloned() else { return Err(no_statement(name)) };
-        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint);
+        let plan = self.plan_for(&statement);
         let limits = self.state.sql_limits();
         let texts = arguments.map(|text| split_arguments(text, &limits)).transpose()?.unwrap_or_default();
         let declared = statement.sql_types.as_ref().and_then(Option::as_deref);

@@ -6,7 +6,7 @@
 //! (`src/backend/commands/prepare.c`).
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::BytesMut;
@@ -48,6 +48,8 @@ pub struct Statement {
     pub parameters: usize,
     /// A server has accepted it.
     pub validated: AtomicBool,
+    /// The types that a server gives its parameters, once one has been asked.
+    pub inferred: OnceLock<Box<[Oid]>>,
     uses: AtomicU32,
 }
 
@@ -175,6 +177,7 @@ impl Statement {
             literals,
             parameters,
             validated: AtomicBool::new(false),
+            inferred: OnceLock::new(),
             uses: AtomicU32::new(0),
         }
     }

@@ -1,21 +1,37 @@
 //! The client's transaction block, as a pure machine.
 //!
 //! A BEGIN names no shard, so it is not sent anywhere: the block is *virtual* until its first statement, and only then does a
-//! backend join it. What the client did before, or did on a backend that the transaction could still leave (SAVEPOINT, SET
-//! LOCAL), stands in the [`prelude`](Transaction::prelude) and is done again where the transaction finally goes.
+//! backend join it. Other shards' backends join when a statement first leads to them: a *participant* is a backend with a server-side
+//! transaction that is a part of the client's.
+//!
+//! # The prelude
+//! What a client does to a block rather than to rows (SAVEPOINT, SET LOCAL, SET CONSTRAINTS) has to hold on all its participants. It is done
+//! at once on the one that is at work and written down, numbered, in the [prelude](Transaction::pending); every participant remembers the number
+//! of the last one that it has done, and does the others before its next statement. RELEASE and ROLLBACK TO take out of the prelude
+//! what no longer has to be done, and have to be told only to those participants that have reached the savepoint
+//! ([`Transaction::reaches`]): for the others it never was.
 //!
 //! Settings follow the block as in PostgreSQL: ROLLBACK brings back what was before BEGIN, ROLLBACK TO what was at the savepoint
 //! (`src/backend/utils/misc/guc.c`, `AtEOXact_GUC`). `S` is whatever a session calls its settings.
 //!
 //! It knows no socket and no plan.
 
-/// One statement to be repeated on the backend that joins.
+use crate::types::ShardId;
+
+/// More statements than this to be repeated, and no other shard can join any more. A client that opens so many savepoints, or sets so
+/// much, in one transaction has long made its own shard slow.
+const MAX_PRELUDE: usize = 10_000;
+
+/// One statement to be repeated on every participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The statement's text.
     pub text: String,
     /// Its name, if it is a SAVEPOINT.
     pub savepoint: Option<String>,
+    /// It changes what BEGIN said (SET TRANSACTION): a chained block has it too.
+    pub characteristic: bool,
+    number: u64,
 }
 
 /// How the block stands.
@@ -29,9 +45,9 @@ pub enum State {
         /// An error came: only ROLLBACK helps.
         failed: bool,
     },
-    /// A backend has joined, and it knows the state itself; `failed` is its last word.
+    /// At least one backend has joined. While only one has, it knows the state itself; `failed` is its last word.
     Joined {
-        /// ReadyForQuery said `E`.
+        /// ReadyForQuery said `E`, or an error of Goldseam's own came between.
         failed: bool,
     },
 }
@@ -42,10 +58,18 @@ pub struct Transaction<S> {
     state: State,
     begin: String,
     prelude: Vec<Replay>,
+    /// The number of the last statement that was written down.
+    progress: u64,
+    /// The prelude would have become too long: it does not bring a backend to the block's state any more.
+    overflown: bool,
     /// The transaction has done nothing that ties it to its backend.
     floating: bool,
     /// SET TRANSACTION changed what BEGIN said.
     altered: bool,
+    /// A participant is lost, and with it what it had written: no savepoint heals that.
+    doomed: bool,
+    /// Where statements have told the time.
+    timed: Option<ShardId>,
     /// Settings before BEGIN or before the implicit transaction, and at each savepoint.
     undo: Vec<(Option<String>, S)>,
 }
@@ -56,8 +80,12 @@ impl<S: Clone> Default for Transaction<S> {
             state: State::Idle,
             begin: String::new(),
             prelude: Vec::new(),
+            progress: 0,
+            overflown: false,
             floating: true,
             altered: false,
+            doomed: false,
+            timed: None,
             undo: Vec::new(),
         }
     }
@@ -83,9 +111,19 @@ impl<S: Clone> Transaction<S> {
         self.state == State::Idle
     }
 
+    /// Some backend has a part in the block.
+    pub fn is_joined(&self) -> bool {
+        matches!(self.state, State::Joined { .. })
+    }
+
     /// The block is open and has failed.
     pub fn is_failed(&self) -> bool {
         self.status() == b'E'
+    }
+
+    /// A participant was lost: nothing but the end of the block helps.
+    pub fn is_doomed(&self) -> bool {
+        self.doomed
     }
 
     /// BEGIN: `text` is what a backend will be sent.
@@ -118,27 +156,34 @@ impl<S: Clone> Transaction<S> {
         self.altered = true;
     }
 
-    /// COMMIT AND CHAIN, ROLLBACK AND CHAIN: a new block with the characteristics of the old one, `begin` and `altered`, on the same backend.
-    pub fn chain(&mut self, begin: String, altered: bool, settings: &S) {
-        self.begin(begin, settings);
-        self.join();
-        self.floating = !altered;
-        self.altered = altered;
+    /// COMMIT AND CHAIN, ROLLBACK AND CHAIN: a new block with the characteristics of the old one. No backend has joined it.
+    pub fn chain(&mut self, old: Characteristics, settings: &S) {
+        self.begin(old.begin, settings);
+        self.floating = !old.altered;
+        self.altered = old.altered;
+        self.prelude = old.prelude;
+        self.progress = old.progress;
     }
 
     /// What a chained block begins with.
-    pub fn characteristics(&self) -> (String, bool) {
-        (self.begin.clone(), self.altered)
+    pub fn characteristics(&self) -> Characteristics {
+        let lasting = self.prelude.iter().filter(|replay| replay.characteristic);
+        Characteristics {
+            begin: self.begin.clone(),
+            altered: self.altered,
+            prelude: lasting.cloned().collect(),
+            progress: self.progress,
+        }
     }
 
     /// The backend leaves a block that is still floating.
     pub fn leave(&mut self) {
-        if matches!(self.state, State::Joined { .. }) {
+        if self.is_joined() {
             self.state = State::Virtual { failed: false };
         }
     }
 
-    /// An error of Goldseam's own, while no backend has joined.
+    /// An error of Goldseam's own, where no backend could be made to fail.
     pub fn fail(&mut self) {
         match &mut self.state {
             State::Virtual { failed } | State::Joined { failed } => *failed = true,
@@ -146,13 +191,15 @@ impl<S: Clone> Transaction<S> {
         }
     }
 
-    /// The backend is lost: the block has failed, and what it was on is gone.
+    /// A participant is lost: the block has failed, and nothing but its end helps.
     pub fn lose(&mut self) {
         if self.state != State::Idle {
             self.state = State::Virtual { failed: true };
-            // Its savepoints died with it.
+            // What was written before a savepoint is as lost as the rest.
+            self.undo.truncate(1);
             self.prelude.clear();
             self.floating = false;
+            self.doomed = true;
         }
     }
 
@@ -171,10 +218,60 @@ impl<S: Clone> Transaction<S> {
         (&self.begin, &self.prelude)
     }
 
-    /// A statement that has to be repeated if the block moves.
-    pub fn replay(&mut self, text: &str, savepoint: Option<&str>) {
-        if self.floating {
-            self.prelude.push(Replay { text: text.to_owned(), savepoint: savepoint.map(str::to_owned) });
+    /// How far a participant is that has done all of the prelude.
+    pub fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// What a participant that has got this far has still to do.
+    pub fn pending(&self, done: u64) -> &[Replay] {
+        &self.prelude[self.prelude.partition_point(|replay| replay.number <= done)..]
+    }
+
+    /// Whether the prelude is whole, so that another backend can join.
+    pub fn can_be_joined(&self) -> bool {
+        !self.overflown
+    }
+
+    /// Whether the block's own statements make it SERIALIZABLE; none if they say nothing of isolation.
+    pub fn is_serializable(&self) -> Option<bool> {
+        let texts = || std::iter::once(&self.begin).chain(self.prelude.iter().map(|replay| &replay.text));
+        let say = |word: &str| texts().any(|text| text.to_ascii_lowercase().contains(word));
+        // A word in another place makes it look stricter than it is, never laxer.
+        if say("serializable") { Some(true) } else { say("isolation").then_some(false) }
+    }
+
+    /// A statement told the time on this shard.
+    pub fn tell_time(&mut self, shard: ShardId) {
+        if !self.is_idle() {
+            self.timed.get_or_insert(shard);
+        }
+    }
+
+    /// Where the block's statements have told the time.
+    pub fn timed(&self) -> Option<ShardId> {
+        self.timed
+    }
+
+    /// A statement that every participant has to do; the progress of whoever has just done it.
+    pub fn replay(&mut self, text: String, savepoint: Option<&str>) -> u64 {
+        if self.is_idle() {
+            return self.progress;
+        }
+        if self.prelude.len() >= MAX_PRELUDE {
+            self.overflown = true;
+            return self.progress;
+        }
+        self.progress += 1;
+        let savepoint = savepoint.map(str::to_owned);
+        self.prelude.push(Replay { text, savepoint, characteristic: false, number: self.progress });
+        self.progress
+    }
+
+    /// The last statement that was written down changes what BEGIN said.
+    pub fn mark_characteristic(&mut self) {
+        if let Some(last) = self.prelude.last_mut() {
+            last.characteristic = true;
         }
     }
 
@@ -183,11 +280,21 @@ impl<S: Clone> Transaction<S> {
         self.undo.push((Some(name.to_owned()), settings.clone()));
     }
 
+    /// Whether there is a savepoint of this name.
+    pub fn has_savepoint(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Whether a participant that has got this far has the savepoint: if not, RELEASE and ROLLBACK TO do not concern it.
+    pub fn reaches(&self, name: &str, done: u64) -> bool {
+        self.find_replay(name).is_none_or(|at| self.prelude[at].number <= done)
+    }
+
     /// RELEASE of a savepoint; false if there is none of this name.
     pub fn release(&mut self, name: &str) -> bool {
         let Some(at) = self.find(name) else { return false };
         self.undo.truncate(at);
-        if let Some(at) = self.prelude.iter().rposition(|replay| replay.savepoint.as_deref() == Some(name)) {
+        if let Some(at) = self.find_replay(name) {
             // The statements after it stay in force; only the names go.
             self.prelude.retain({
                 let mut index = 0;
@@ -204,7 +311,7 @@ impl<S: Clone> Transaction<S> {
     pub fn rollback_to(&mut self, name: &str) -> Option<S> {
         let at = self.find(name)?;
         self.undo.truncate(at + 1);
-        if let Some(at) = self.prelude.iter().rposition(|replay| replay.savepoint.as_deref() == Some(name)) {
+        if let Some(at) = self.find_replay(name) {
             self.prelude.truncate(at + 1);
         }
         match &mut self.state {
@@ -216,6 +323,10 @@ impl<S: Clone> Transaction<S> {
 
     fn find(&self, name: &str) -> Option<usize> {
         self.undo.iter().rposition(|(savepoint, _)| savepoint.as_deref() == Some(name))
+    }
+
+    fn find_replay(&self, name: &str) -> Option<usize> {
+        self.prelude.iter().rposition(|replay| replay.savepoint.as_deref() == Some(name))
     }
 
     /// The block or the implicit transaction ended well.
@@ -238,6 +349,8 @@ impl<S: Clone> Transaction<S> {
                 self.commit();
                 None
             }
+            // One participant's word that all is well is not the word of the one that is lost.
+            (_, _) if self.doomed => None,
             (_, _) => {
                 // A BEGIN inside a query of several statements opens the block on the backend itself.
                 self.state = State::Joined { failed: status == b'E' };
@@ -247,90 +360,14 @@ impl<S: Clone> Transaction<S> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open() -> Transaction<u32> {
-        let mut transaction = Transaction::default();
-        transaction.begin("BEGIN".into(), &1);
-        transaction
-    }
-
-    #[test]
-    fn a_block_without_statements_needs_no_backend() {
-        let mut transaction = open();
-        assert_eq!(transaction.status(), b'T');
-        transaction.commit();
-        assert!(transaction.is_idle());
-    }
-
-    #[test]
-    fn an_error_fails_the_block_until_it_is_rolled_back() {
-        let mut transaction = open();
-        transaction.fail();
-        assert_eq!(transaction.status(), b'E');
-        assert_eq!(transaction.rollback(), Some(1));
-        assert_eq!(transaction.status(), b'I');
-    }
-
-    #[test]
-    fn rollback_to_a_savepoint_heals_the_block_and_brings_back_its_settings() {
-        let mut transaction = open();
-        transaction.replay("SAVEPOINT a", Some("a"));
-        transaction.savepoint("a", &2);
-        transaction.replay("SET LOCAL x = 1", None);
-        transaction.fail();
-        assert_eq!(transaction.rollback_to("a"), Some(2));
-        assert_eq!(transaction.status(), b'T');
-        assert_eq!(transaction.opening().1.len(), 1, "what came after the savepoint is undone");
-        assert_eq!(transaction.rollback_to("b"), None);
-    }
-
-    #[test]
-    fn releasing_a_savepoint_keeps_what_was_done_after_it() {
-        let mut transaction = open();
-        transaction.replay("SAVEPOINT a", Some("a"));
-        transaction.savepoint("a", &2);
-        transaction.replay("SET LOCAL x = 1", None);
-        assert!(transaction.release("a"));
-        assert_eq!(transaction.opening().1, [Replay { text: "SET LOCAL x = 1".into(), savepoint: None }]);
-        assert!(!transaction.release("a"));
-    }
-
-    #[test]
-    fn the_same_savepoint_name_twice_means_the_newer_one() {
-        let mut transaction = open();
-        transaction.savepoint("a", &2);
-        transaction.savepoint("a", &3);
-        assert_eq!(transaction.rollback_to("a"), Some(3));
-        assert!(transaction.release("a"));
-        assert_eq!(transaction.rollback_to("a"), Some(2));
-    }
-
-    #[test]
-    fn settings_of_a_failed_statement_outside_a_block_are_brought_back() {
-        let mut transaction: Transaction<u32> = Transaction::default();
-        transaction.remember(&7);
-        assert_eq!(transaction.ready(b'I', true), Some(7));
-        transaction.remember(&8);
-        assert_eq!(transaction.ready(b'I', false), None);
-    }
-
-    #[test]
-    fn a_lost_backend_leaves_a_failed_block() {
-        let mut transaction = open();
-        transaction.join();
-        transaction.lose();
-        assert_eq!(transaction.status(), b'E');
-        assert_eq!(transaction.state(), State::Virtual { failed: true });
-    }
-
-    #[test]
-    fn a_tied_block_repeats_nothing_elsewhere() {
-        let mut transaction = open();
-        transaction.settle();
-        transaction.replay("SET LOCAL x = 1", None);
-        assert!(transaction.opening().1.is_empty());
-    }
+/// What a block hands on to the one chained to it.
+#[derive(Debug, Clone)]
+pub struct Characteristics {
+    begin: String,
+    altered: bool,
+    prelude: Vec<Replay>,
+    progress: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,10 @@ pub struct ShardCatalog {
     pub functions: BTreeMap<String, bool>,
     /// The names of all relations of `pg_catalog`.
     pub system_relations: BTreeSet<String>,
+    /// The names of aggregates and window functions outside `pg_catalog`.
+    pub aggregates: BTreeSet<String>,
+    /// The database's default collation compares bytes.
+    pub bytewise: bool,
 }
 
 /// A relation as one shard has it.
@@ -58,6 +62,10 @@ pub struct ColumnFacts {
     pub default: ColumnDefault,
     /// Its collation calls different bytes equal.
     pub nondeterministic: bool,
+    /// Its collation compares bytes, or it has none.
+    pub bytewise: bool,
+    /// Its collation is its type's own.
+    pub plain_collation: bool,
 }
 
 impl ShardCatalog {
@@ -70,9 +78,11 @@ impl ShardCatalog {
         let keys = backend.query(queries::UNIQUE_KEYS).await?;
         let functions = backend.query(queries::FUNCTIONS).await?;
         let system = backend.query(queries::SYSTEM_RELATIONS).await?;
+        let aggregates = backend.query(queries::AGGREGATES).await?;
         backend.query("COMMIT").await?;
         let shard = backend.shard_name.clone();
-        build(server, relations, columns, keys, functions, system).ok_or_else(|| {
+        let answers = Answers { server, relations, columns, keys, functions, system, aggregates };
+        build(answers).ok_or_else(|| {
             PgError::new(
                 SqlState::INTERNAL_ERROR,
                 format!("the catalog of shard \"{shard}\" answers in an unknown form"),
@@ -82,19 +92,25 @@ impl ShardCatalog {
     }
 }
 
-fn build(
+/// What the questions were answered.
+struct Answers {
     server: Rows,
     relations: Rows,
     columns: Rows,
     keys: Rows,
     functions: Rows,
     system: Rows,
-) -> Option<ShardCatalog> {
+    aggregates: Rows,
+}
+
+fn build(answers: Answers) -> Option<ShardCatalog> {
+    let Answers { server, relations, columns, keys, functions, system, aggregates } = answers;
     let mut server = Row(server.into_iter().next()?.into_iter());
     let mut catalog = ShardCatalog {
         server_version: server.number()?,
         max_prepared_transactions: server.number()?,
         in_recovery: server.flag()?,
+        bytewise: server.flag()?,
         ..ShardCatalog::default()
     };
     // By oid until all facts are together; the attribute numbers beside the columns they number.
@@ -123,9 +139,12 @@ fn build(
                 "g" => ColumnDefault::Generated,
                 "s" => ColumnDefault::Sequence,
                 "e" => ColumnDefault::Expression,
+                "m" => ColumnDefault::Moment,
                 _ => ColumnDefault::None,
             },
             nondeterministic: row.flag()?,
+            bytewise: row.flag()?,
+            plain_collation: row.flag()?,
         };
         if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
             facts.columns.push(column);
@@ -149,6 +168,9 @@ fn build(
     for row in system {
         catalog.system_relations.insert(Row(row.into_iter()).text()?);
     }
+    for row in aggregates {
+        catalog.aggregates.insert(Row(row.into_iter()).text()?);
+    }
     Some(catalog)
 }
 
@@ -171,7 +193,9 @@ impl Row {
 
 /// One picture of what all shards said; those that never answered are taken to be like the others.
 pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
-    let mut catalog = Catalog { version, ..Catalog::default() };
+    // Of a shard that has not been asked nothing is certain.
+    let bytewise = !shards.is_empty() && shards.iter().all(|part| part.as_ref().is_some_and(|part| part.bytewise));
+    let mut catalog = Catalog { version, bytewise, ..Catalog::default() };
     let mut relations: BTreeMap<&(String, String), Relation> = BTreeMap::new();
     for (index, part) in shards.iter().enumerate() {
         let Some(part) = part else { continue };
@@ -188,10 +212,15 @@ pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
             known.immutable &= immutable;
         }
         catalog.system_relations.extend(part.system_relations.iter().cloned());
+        catalog.aggregates.extend(part.aggregates.iter().cloned());
     }
     // A shard that has not been asked yet is taken to have what the others have: where it matters, its own answer decides.
     let unread = |index: &usize| shards[*index].is_none();
+    let all_read = shards.iter().all(Option::is_some);
     for relation in relations.values_mut() {
+        if !all_read {
+            relation.columns.iter_mut().for_each(|column| column.bytewise = false);
+        }
         relation.shards.extend((0..shards.len()).filter(unread).map(|index| ShardId(index as u16)));
         relation.shards.sort();
     }
@@ -207,6 +236,8 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         not_null: column.not_null,
         default: column.default,
         nondeterministic: column.nondeterministic,
+        bytewise: column.bytewise,
+        plain_collation: column.plain_collation,
     };
     Relation {
         schema: schema.clone(),
@@ -227,6 +258,8 @@ fn join(known: &mut Relation, facts: &Facts) {
             let known = &mut known.columns[index];
             known.not_null &= column.not_null;
             known.nondeterministic |= column.nondeterministic;
+            known.bytewise &= column.bytewise;
+            known.plain_collation &= column.plain_collation;
             if caution(column.default) > caution(known.default) {
                 known.default = column.default;
             }
@@ -247,7 +280,8 @@ fn caution(default: ColumnDefault) -> u8 {
     match default {
         ColumnDefault::None => 0,
         ColumnDefault::Expression => 1,
-        ColumnDefault::Generated => 2,
-        ColumnDefault::Sequence => 3,
+        ColumnDefault::Moment => 2,
+        ColumnDefault::Generated => 3,
+        ColumnDefault::Sequence => 4,
     }
 }

@@ -15,30 +15,46 @@ WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
 ORDER BY c.oid";
 
 /// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,
-/// `s` sequence or identity, `g` generated), whether the collation is nondeterministic.
+/// `m` expression that may tell the time, `s` sequence or identity, `g` generated), whether the collation is nondeterministic, whether it compares
+/// bytes, whether it is the type's own.
 /// A default counts as a sequence's if it depends on one or names nextval: `nextval('s'::text)` leaves no dependency.
 pub(super) const COLUMNS: &str = "\
-WITH RECURSIVE base (oid, basetype, typnotnull, hasdefault) AS (
-    SELECT oid, oid, false, false FROM pg_catalog.pg_type WHERE typtype <> 'd'
+WITH RECURSIVE base (oid, basetype, typnotnull, ofdomain) AS (
+    SELECT oid, oid, false, NULL::text COLLATE \"C\" FROM pg_catalog.pg_type WHERE typtype <> 'd'
     UNION ALL
-    SELECT t.oid, b.basetype, t.typnotnull OR b.typnotnull, t.typdefault IS NOT NULL OR b.hasdefault
+    SELECT t.oid, b.basetype, t.typnotnull OR b.typnotnull, COALESCE(t.typdefault, b.ofdomain)
     FROM pg_catalog.pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd'
 )
 SELECT a.attrelid, a.attnum, a.attname, b.basetype, pg_catalog.format_type(a.atttypid, a.atttypmod),
        a.attnotnull OR b.typnotnull,
        CASE WHEN a.attgenerated <> '' THEN 'g'
             WHEN a.attidentity <> '' THEN 's'
-            WHEN d.oid IS NULL THEN CASE WHEN b.hasdefault THEN 'e' ELSE 'n' END
+            WHEN d.oid IS NULL THEN CASE WHEN b.ofdomain ~ '[(]|^CURRENT|^LOCAL' THEN 'm' WHEN b.ofdomain IS NULL THEN 'n' ELSE 'e' END
             WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~* 'nextval' OR EXISTS (
                 SELECT FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
                 WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
                   AND p.refclassid = 'pg_catalog.pg_class'::regclass) THEN 's'
+            WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+                 ~* '\\m(now|today|tomorrow|yesterday|(transaction|statement|clock|current|local)_?(time|timestamp|date)|timeofday|age)\\M'
+              OR EXISTS (
+                SELECT FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_proc f ON f.oid = p.refobjid
+                WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
+                  AND p.refclassid = 'pg_catalog.pg_proc'::regclass
+                  AND (f.provolatile = 's' OR f.provolatile = 'v' AND NOT EXISTS (
+                      SELECT FROM pg_catalog.pg_depend e
+                      WHERE e.classid = 'pg_catalog.pg_proc'::regclass AND e.objid = f.oid AND e.deptype = 'e'))) THEN 'm'
             ELSE 'e' END,
-       COALESCE(NOT l.collisdeterministic, false)
+       COALESCE(NOT l.collisdeterministic, false),
+       COALESCE(CASE WHEN l.collprovider = 'd' THEN (SELECT d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8')
+                       AND COALESCE(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c') = 'c'
+                     FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+                     ELSE l.collprovider = 'c' AND l.collcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') END, l.oid IS NULL),
+       a.attcollation = t.typcollation
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN base b ON b.oid = a.atttypid
+JOIN pg_catalog.pg_type t ON t.oid = b.basetype
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.relpersistence <> 't'
@@ -65,12 +81,20 @@ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^p
                   WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 GROUP BY p.proname";
 
+/// Aggregates and window functions of users and of extensions.
+pub(super) const AGGREGATES: &str = "\
+SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.prokind IN ('a', 'w')";
+
 /// The relations of `pg_catalog`.
 pub(super) const SYSTEM_RELATIONS: &str = "\
 SELECT relname FROM pg_catalog.pg_class
 WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f')";
 
-/// Facts of the server: number of its version, `max_prepared_transactions`, whether it is a standby.
+/// Facts of the server: number of its version, `max_prepared_transactions`, whether it is a standby, whether the database's default collation
+/// compares bytes (`datlocprovider` is there from PostgreSQL 15 on).
 pub(super) const SERVER: &str = "\
 SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('max_prepared_transactions'),
-       pg_catalog.pg_is_in_recovery()";
+       pg_catalog.pg_is_in_recovery(),
+       (SELECT d.datcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') AND COALESCE(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c') = 'c'
+        FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";

@@ -29,17 +29,19 @@ async fn every_fact_is_read() {
     postgres.sql(
         "create schema sales; create domain positive as int8 check (value > 0) default 7; create domain more as positive not null;
          create sequence counter; create collation blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         create function pure(int) returns int language sql immutable as 'select 1';
+         create function mixed(int) returns int language sql immutable as 'select 1';
+         create function mixed(text) returns int language sql as 'select 1';
          create table t (id int8 primary key, dropped int, a serial, b int generated always as identity, c text default 'x',
              d int generated always as (1) stored, e more, f varchar(10) collate blind, g int default nextval('counter'::text),
-             h numeric(10, 2) not null, i int unique, unique (h, i) include (c));
+             h numeric(10, 2) not null, i int unique, j text collate \"C\", k name, l timestamptz default now(),
+             m date default current_date, n int default mixed('x'), o uuid default gen_random_uuid(), unique (h, i) include (c));
          alter table t drop column dropped;
          create unique index on t (lower(c), h); create index on t (c);
          alter table t add exclude using btree (e with =);
          create table sales.parts (id int, at date) partition by range (at); create table sales.parts_1 partition of sales.parts default;
          create view v as select id from t; create materialized view m as select 1 as one;
-         create function pure(int) returns int language sql immutable as 'select 1';
-         create function mixed(int) returns int language sql immutable as 'select 1';
-         create function mixed(text) returns int language sql as 'select 1';
+         create aggregate total (int8) (sfunc = int8pl, stype = int8);
          create function fire() returns trigger language plpgsql as 'begin return new; end';
          create table watched (id int); create trigger w before insert on watched execute function fire();
          create table ruled (id int); create rule r as on insert to ruled do nothing;
@@ -70,10 +72,19 @@ async fn every_fact_is_read() {
             ("g", oid::INT4, "integer", false, Sequence),
             ("h", oid::NUMERIC, "numeric(10,2)", true, None),
             ("i", oid::INT4, "integer", false, None),
+            ("j", oid::TEXT, "text", false, None),
+            ("k", oid::NAME, "name", false, None),
+            ("l", oid::TIMESTAMPTZ, "timestamp with time zone", false, Moment),
+            ("m", oid::DATE, "date", false, Moment),
+            ("n", oid::INT4, "integer", false, Moment),
+            ("o", oid::UUID, "uuid", false, Expression),
         ]
     );
     let blind: Vec<_> = t.columns.iter().filter(|c| c.nondeterministic).map(|c| c.name.as_str()).collect();
     assert_eq!(blind, ["f"]);
+    let bytewise: String = t.columns.iter().filter(|c| !c.bytewise).map(|c| c.name.as_str()).collect();
+    let special: String = t.columns.iter().filter(|c| !c.plain_collation).map(|c| c.name.as_str()).collect();
+    assert_eq!((catalog.bytewise, bytewise.as_str(), special.as_str()), (true, "f", "fj"));
     let mut keys = t.unique_keys.clone();
     keys.sort();
     assert_eq!(keys, [vec![0], vec![5], vec![8], vec![8, 9], vec![9]]);
@@ -87,6 +98,7 @@ async fn every_fact_is_read() {
     assert!(!get("public", "child").unwrap().has_triggers && !get("public", "v").unwrap().has_triggers);
     assert!(get("goldseam", "hidden").is_none() && get("pg_catalog", "pg_class").is_none());
 
+    assert!(catalog.aggregates.contains("total") && !catalog.aggregates.contains("pure"));
     assert!(catalog.functions["pure"].immutable && !catalog.functions["mixed"].immutable);
     assert!(!catalog.functions.contains_key("lower"));
     assert!(catalog.system_relations.contains("pg_class") && catalog.system_relations.contains("pg_stat_activity"));

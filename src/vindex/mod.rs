@@ -38,6 +38,12 @@ pub trait Vindex: std::fmt::Debug + Send + Sync {
     /// The shard of a key; one value per key column, none of them [`Key::Null`].
     fn place(&self, key: &[Key<'_>]) -> Placement;
 
+    /// The shards of all keys between two, each with whether it belongs to the interval itself, in no order and without repetition;
+    /// `None` if the vindex knows no order, or not of such keys. May name more shards than have such keys, never fewer.
+    fn cover(&self, _lower: Option<(&Key<'_>, bool)>, _upper: Option<(&Key<'_>, bool)>) -> Option<Vec<ShardId>> {
+        None
+    }
+
     /// Whether the vindex can place keys of these column types; the error says which it takes.
     fn accepts(&self, types: &[KeyType]) -> Result<(), String>;
 

@@ -128,6 +128,26 @@ impl Bounds {
     }
 }
 
+impl Bounds {
+    /// Whether a key is the lower bound of that interval, so that nothing in it is less.
+    fn begins(&self, interval: usize, key: &Key<'_>) -> bool {
+        let Some(bound) = interval.checked_sub(1) else { return false };
+        match (self, key) {
+            (Bounds::Int(bounds), Key::Int(value)) => bounds[bound] == *value,
+            (Bounds::Numeric(bounds), Key::Numeric(value)) => bounds[bound] == **value,
+            (Bounds::Uuid(bounds), Key::Uuid(value)) => *bounds.whole[bound] == value.to_be_bytes(),
+            (Bounds::Date(bounds), Key::Date(value)) => bounds[bound] == *value,
+            // A binary date may be beyond all timestamps; then it was cut to an infinity, from which it differs.
+            (Bounds::Timestamp(bounds), Key::Timestamp(value)) => {
+                bounds[bound] == *value && *value != i64::MIN && *value != i64::MAX
+            }
+            (Bounds::Bytes(bounds), Key::Bytes(value)) => *bounds.whole[bound] == **value,
+            (Bounds::Text(bounds), Key::Text(value)) => *bounds.whole[bound] == *value.as_bytes(),
+            _ => false,
+        }
+    }
+}
+
 /// How two keys of one family compare in PostgreSQL.
 fn compare(left: &Key<'_>, right: &Key<'_>) -> Option<Ordering> {
     match (left, right) {
@@ -162,6 +182,31 @@ impl Vindex for Ranges {
             Some(interval) => Placement::Shard(self.shards[interval]),
             None => Placement::Nowhere,
         }
+    }
+
+    fn cover(&self, lower: Option<(&Key<'_>, bool)>, upper: Option<(&Key<'_>, bool)>) -> Option<Vec<ShardId>> {
+        let find = |key: &Key<'_>| self.bounds.iter().find_map(|bounds| Some((bounds, bounds.interval(key)?)));
+        let first = match lower {
+            None => 0,
+            // The next whole number, or day, may be in the next interval. Above the last one there is none.
+            Some((Key::Int(value), false)) => match value.checked_add(1) {
+                Some(next) => find(&Key::Int(next))?.1,
+                None => return Some(Vec::new()),
+            },
+            Some((Key::Date(day), false)) => find(&Key::Date(day.saturating_add(1)))?.1,
+            Some((key, _)) => find(key)?.1,
+        };
+        let end = match upper {
+            None => self.shards.len(),
+            Some((key, inclusive)) => {
+                let (bounds, interval) = find(key)?;
+                if !inclusive && bounds.begins(interval, key) { interval } else { interval + 1 }
+            }
+        };
+        let mut shards: Vec<ShardId> = self.shards.get(first..end).unwrap_or(&[]).to_vec();
+        shards.sort();
+        shards.dedup();
+        Some(shards)
     }
 
     fn accepts(&self, types: &[KeyType]) -> Result<(), String> {

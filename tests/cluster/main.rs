@@ -12,5 +12,6 @@ mod pool;
 mod programs;
 mod raw;
 mod sample;
+mod scatter;
 mod settings;
 mod wire;

@@ -20,6 +20,8 @@ pub struct Wire {
     pub notifications: Vec<(String, String)>,
     /// The column names of the last row description.
     pub columns: Vec<String>,
+    /// Process id and secret for a cancel request.
+    key: Vec<u8>,
 }
 
 /// What an ErrorResponse says.
@@ -68,7 +70,8 @@ impl Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| lost(error.to_string()))?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut wire = Wire { stream, parameters: BTreeMap::new(), notifications: Vec::new(), columns: Vec::new() };
+        let (parameters, notifications) = (BTreeMap::new(), Vec::new());
+        let mut wire = Wire { stream, parameters, notifications, columns: Vec::new(), key: Vec::new() };
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for (name, value) in [("user", user), ("database", database)].iter().chain(startup) {
             body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
@@ -174,6 +177,7 @@ impl Wire {
                     let mut parts = body[4..].split(|byte| *byte == 0).map(utf8);
                     self.notifications.push((parts.next().unwrap(), parts.next().unwrap()));
                 }
+                b'K' => self.key = body,
                 b'Z' => {
                     reply.status = char::from(body[0]);
                     return reply;
@@ -182,6 +186,30 @@ impl Wire {
             }
         }
         reply
+    }
+
+    /// Reads up to ReadyForQuery; rows are seen one by one, and nothing may go wrong.
+    #[track_caller]
+    pub fn each_row(&mut self, mut see: impl FnMut(Vec<Option<String>>)) {
+        loop {
+            match self.message() {
+                Some((b'D', body)) => see(row(&body)),
+                Some((b'E', body)) => panic!("{:?}", refusal(&body)),
+                Some((b'Z', _)) => return,
+                Some(_) => {}
+                None => panic!("the end of the stream"),
+            }
+        }
+    }
+
+    /// What a cancel request for this connection has to show.
+    pub fn key(&self) -> Vec<u8> {
+        self.key.clone()
+    }
+
+    /// Asks the proxy to end what this connection runs.
+    pub fn cancel(&self, port: u16) {
+        cancel(port, &self.key);
     }
 
     #[track_caller]
@@ -196,6 +224,16 @@ impl Wire {
         self.stream.read_exact(&mut body).ok()?;
         Some((head[0], body))
     }
+}
+
+/// A cancel request; the only answer is the end of the stream.
+pub fn cancel(port: u16, key: &[u8]) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut request = (8 + key.len() as u32).to_be_bytes().to_vec();
+    request.extend(80_877_102u32.to_be_bytes());
+    request.extend(key);
+    stream.write_all(&request).unwrap();
+    let _ = stream.read(&mut [0; 1]);
 }
 
 fn text(text: &str) -> Vec<u8> {

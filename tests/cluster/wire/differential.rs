@@ -228,4 +228,4 @@ macro_rules! files {
     )*};
 }
 
-files!(simple, extended, transactions, copy, session);
+files!(simple, extended, transactions, copy, session, scatter);

@@ -1,0 +1,90 @@
+//! Rows for a final statement: each hidden column as an array (`array_recv`, `src/backend/utils/adt/arrayfuncs.c`).
+
+use bytes::{BufMut, BytesMut};
+
+use super::Part;
+use super::fault::{Fault, too_much};
+use super::row::Spans;
+use super::types::Type;
+
+/// Dimensions, flags, element type, length, lower bound.
+const ARRAY_HEADER: usize = 20;
+
+/// The hidden columns of all rows so far.
+#[derive(Debug)]
+pub(super) struct Collect {
+    columns: Vec<Column>,
+    spans: Spans,
+    rows: usize,
+    held: usize,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Column {
+    index: usize,
+    kind: &'static Type,
+    nulls: bool,
+    /// The array, whose header is written at the end.
+    array: BytesMut,
+}
+
+impl Collect {
+    /// Over these columns, holding at most so many bytes.
+    pub fn new(columns: Vec<(usize, &'static Type)>, limit: usize) -> Collect {
+        let column = |(index, kind)| Column { index, kind, nulls: false, array: BytesMut::zeroed(ARRAY_HEADER) };
+        Collect { columns: columns.into_iter().map(column).collect(), spans: Spans::default(), rows: 0, held: 0, limit }
+    }
+
+    /// Adds the rows of a run.
+    pub fn add(&mut self, mut run: &[u8]) -> Result<(), Fault> {
+        while !run.is_empty() {
+            let length = self.spans.find(run)?;
+            let (frame, rest) = run.split_at(length);
+            for column in &mut self.columns {
+                match self.spans.value(frame, column.index) {
+                    None => {
+                        column.nulls = true;
+                        column.array.put_i32(-1);
+                        self.held += 4;
+                    }
+                    Some(value) => {
+                        column.array.put_u32(value.len() as u32);
+                        column.array.put_slice(value);
+                        self.held += 4 + value.len();
+                    }
+                }
+            }
+            self.rows += 1;
+            if self.held > self.limit {
+                return Err(too_much("partial results", self.limit));
+            }
+            run = rest;
+        }
+        Ok(())
+    }
+
+    /// The arrays. Nothing is left behind.
+    pub fn parts(&mut self) -> Vec<Part> {
+        let rows = self.rows as u32;
+        let finish = |column: &mut Column| {
+            let mut array = std::mem::take(&mut column.array);
+            let mut header = BytesMut::with_capacity(ARRAY_HEADER);
+            header.put_u32(u32::from(rows > 0));
+            header.put_u32(column.nulls.into());
+            header.put_u32(column.kind.oid);
+            if rows == 0 {
+                // An empty array has no dimension.
+                array = header;
+            } else {
+                header.put_u32(rows);
+                header.put_u32(1);
+                if let Some(space) = array.get_mut(..ARRAY_HEADER) {
+                    space.copy_from_slice(&header);
+                }
+            }
+            Part { name: column.kind.name, array: column.kind.array, value: array }
+        };
+        self.columns.iter_mut().map(finish).collect()
+    }
+}

@@ -1,0 +1,169 @@
+//! Writes over several shards: which can be done shard by shard, and what each shard is sent.
+//!
+//! * **INSERT of rows.** Each row has its shard, and a shard is sent the statement with its own rows only. A row's values may use anything that
+//!   one row alone decides. With RETURNING the n-th row that comes back is of the n-th row of VALUES, as PostgreSQL does it, provided that each
+//!   row gives exactly one: ON CONFLICT DO NOTHING, a WHERE behind DO UPDATE and triggers may swallow some; then the rows come as the shards
+//!   send them, and each shard's in its order.
+//! * **UPDATE and DELETE.** Every row is changed where it is, by a condition and by values that its own shard can judge: the rows that are joined
+//!   to it, and those of sub-queries, are on the same shard, or copies. All shards, or those of the keys, are sent the statement as it is.
+//! * **What is refused.** `now()` and its kin would be another moment on each shard, where PostgreSQL has one for all rows; the same holds for
+//!   columns whose default tells the time. What has to be refused on one shard is refused on several.
+//!
+//! The transaction that makes all of it one write is the session's work.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{Insert, OnConflictAction, OnInsert, SetExpr};
+
+use super::{Planner, refuse};
+use crate::catalog::{ColumnDefault, Relation};
+use crate::error::PgError;
+use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
+use crate::plan::{Gather, Requirement};
+use crate::sql::TokenKind;
+use crate::vschema::Table;
+
+/// A write that may go to several shards.
+#[derive(Debug)]
+pub(super) enum Spread {
+    /// An INSERT whose shards get a part of its rows.
+    Rows(Gather),
+    /// An UPDATE or DELETE, sent as it is: its part of the tree.
+    Whole(usize),
+}
+
+/// A gather, and the requirements of which each restricts the whole; none: those that were found.
+type Proven = Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>;
+
+impl Planner<'_> {
+    /// How an INSERT of several rows is split by them, if it is one.
+    pub(super) fn split_rows(&self, insert: &Insert, table: &Table, relation: &Relation) -> Option<Spread> {
+        let source = insert.source.as_deref()?;
+        let SetExpr::Values(values) = &*source.body else { return None };
+        let count = values.rows.len();
+        if count < 2 || source.with.is_some() {
+            return None;
+        }
+        let rows = self.row_tokens(count)?;
+        let (first, last) = (rows.first()?.start, rows.last()?.end);
+        let (from, to) = (u32::try_from(self.body.start).ok()?, u32::try_from(self.body.end).ok()?);
+        let mut pieces = vec![Piece::Tokens(from..first), Piece::Rows(rows)];
+        if last < to {
+            pieces.push(Piece::Tokens(last..to));
+        }
+        let swallows = match &insert.on {
+            None => false,
+            Some(OnInsert::OnConflict(conflict)) => match &conflict.action {
+                OnConflictAction::DoNothing => true,
+                OnConflictAction::DoUpdate(update) => update.selection.is_some(),
+            },
+            Some(_) => true,
+        };
+        let ordered = insert.returning.is_some() && !swallows && !relation.has_triggers;
+        Some(Spread::Rows(Gather {
+            keyspace: table.keyspace,
+            text: Some(Text { pieces }),
+            hidden: Hidden::Last(0),
+            merge: if ordered { Merge::Rows } else { Merge::Concat },
+            window: Window::default(),
+        }))
+    }
+
+    /// The tokens of each row of VALUES, from parenthesis to parenthesis: the one place in the statement where so many follow the word.
+    fn row_tokens(&self, count: usize) -> Option<Vec<std::ops::Range<u32>>> {
+        let tokens = self.tokens.get(self.body.clone())?;
+        let mut depth = 0usize;
+        for (at, token) in tokens.iter().enumerate() {
+            match token.kind {
+                TokenKind::LeftParen | TokenKind::LeftBracket => depth += 1,
+                TokenKind::RightParen | TokenKind::RightBracket => depth = depth.saturating_sub(1),
+                TokenKind::Word if depth == 0 && token.is(self.text, "values") => {
+                    if let Some(rows) = self.rows_from(at + 1).filter(|rows| rows.len() == count) {
+                        return Some(rows);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// `(...), (...)` from a token of the body on, up to the statement's end or to what may follow VALUES.
+    fn rows_from(&self, first: usize) -> Option<Vec<std::ops::Range<u32>>> {
+        let tokens = self.tokens.get(self.body.clone())?;
+        let (mut rows, mut at) = (Vec::new(), first);
+        loop {
+            let start = at;
+            if tokens.get(at)?.kind != TokenKind::LeftParen {
+                return None;
+            }
+            let mut depth = 0usize;
+            loop {
+                match tokens.get(at)?.kind {
+                    TokenKind::LeftParen => depth += 1,
+                    TokenKind::RightParen => depth -= 1,
+                    _ => {}
+                }
+                at += 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            let place = |at: usize| u32::try_from(self.body.start + at).ok();
+            rows.push(place(start)?..place(at)?);
+            match tokens.get(at) {
+                Some(token) if token.kind == TokenKind::Comma => at += 1,
+                None => return Some(rows),
+                Some(token) if token.is(self.text, "on") || token.is(self.text, "returning") => return Some(rows),
+                Some(_) => return None,
+            }
+        }
+    }
+
+    /// Takes note of a column that a write leaves to its default.
+    pub(super) fn note_default(&mut self, relation: &Relation, column: &str) {
+        let default = relation.column(column).and_then(|at| relation.columns.get(at)).map(|column| column.default);
+        if default == Some(ColumnDefault::Moment) && self.moment.is_none() {
+            self.moment = Some(format!("the default of column \"{column}\""));
+        }
+    }
+
+    /// How a write goes to several shards, or why it needs one; `None` if it is sure to need one only.
+    pub(super) fn spread_write(
+        &mut self,
+        write: Spread,
+        found: &[Option<Result<Requirement, PgError>>],
+    ) -> Option<Proven> {
+        let proven = match write {
+            Spread::Rows(gather) => self.stays_apart().map(|()| (Arc::new(gather), None)),
+            Spread::Whole(part) => self.spread_read(None, Some(part), found)?,
+        };
+        if !self.timed && self.moment.is_none() {
+            return Some(proven);
+        }
+        let what = self.moment.as_deref().unwrap_or("now()");
+        Some(Err(PgError::unsupported(format!("{what} in a write over several shards"))
+            .with_detail("Each shard would take the time from its own clock, and the rows would differ.")
+            .with_hint("Give the time as a parameter or a literal, or send one statement for each shard key.")))
+    }
+
+    /// Whether each shard can make its rows of what it has.
+    fn stays_apart(&self) -> Result<(), PgError> {
+        let mut sharded = self.uses.iter().filter(|used| !used.reference);
+        if let (Some(_), Some(other)) = (sharded.next(), sharded.next()) {
+            return Err(PgError::unsupported("INSERT over several shards that reads sharded tables")
+                .with_detail(format!("Table \"{}\" may have rows for it on other shards.", other.table.name))
+                .with_hint("Send one statement for each shard key."));
+        }
+        if let Some((shard, what)) = &self.fixed {
+            return Err(refuse::spoiled(&format!("{what} on shard {}", self.context.vschema.shard_name(*shard))));
+        }
+        match &self.spoiled {
+            Some(what) => Err(refuse::spoiled(what)),
+            None if self.attached || self.need_home.is_some() || self.pin.is_some() => {
+                Err(refuse::spoiled("state of one connection"))
+            }
+            None => Ok(()),
+        }
+    }
+}
