@@ -1,7 +1,8 @@
-//! What a merge costs: rows per second through the pure machine, over 4 shards whose rows are there in buffers of 64 KB.
+//! What a merge costs: rows per second through the pure machine, over 4 shards whose rows are there in buffers of 64
+//! KB.
 //!
-//! `cargo bench --bench merge` prints the table and fails if the ordered merge does less than a million rows per second; `-- --smoke` only shows that it
-//! runs. The rows are made before the clock starts.
+//! `cargo bench --bench merge` prints the table and fails if the ordered merge does less than a million rows per
+//! second; `-- --smoke` only shows that it runs. The rows are made before the clock starts.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -118,6 +118,16 @@ impl Bench {
         Ok(bench)
     }
 
+    /// The port of the server that the contenders with a single one share.
+    pub fn single(&self) -> u16 {
+        self.servers[0]
+    }
+
+    /// The ports of the four shards, if they are wanted at all.
+    pub fn shards(&self) -> &[u16] {
+        &self.servers[1..]
+    }
+
     pub fn folder(&self) -> &Path {
         self.cluster.path()
     }
@@ -144,18 +154,32 @@ impl Bench {
     /// Starts a proxy of its own, beside the one that `start` made.
     pub fn start_proxy(&self, contender: Contender) -> Outcome<Proxy> {
         let port = free_port()?;
-        let mut command = match contender {
+        let command = match contender {
             Contender::Direct => return Err("there is no proxy to start".into()),
             Contender::Pgbouncer => self.pgbouncer(port)?,
-            Contender::Goldseam1 => self.goldseam(port, &["s0"], 0, placement::ONE_SHARD)?,
-            Contender::Goldseam4 => self.goldseam(port, &placement::SHARDS, 1, placement::FOUR_SHARDS)?,
+            Contender::Goldseam1 => self.goldseam(port, &[(self.servers[0], "bench".into())], placement::ONE_SHARD)?,
+            Contender::Goldseam4 => {
+                let shards: Vec<_> = self.shards().iter().map(|&port| (port, "bench".into())).collect();
+                self.goldseam(port, &shards, placement::FOUR_SHARDS)?
+            }
         };
+        self.wait_for(port, command, &contender.to_string())
+    }
+
+    /// Starts Goldseam over any shards, named `s0`, `s1` ...: each a server's port and a database there.
+    pub fn start_goldseam(&self, shards: &[(u16, String)], vschema: &str) -> Outcome<Proxy> {
+        let port = free_port()?;
+        let command = self.goldseam(port, shards, vschema)?;
+        self.wait_for(port, command, &format!("Goldseam over {} shards", shards.len()))
+    }
+
+    fn wait_for(&self, port: u16, mut command: Command, name: &str) -> Outcome<Proxy> {
         let log = fs::File::create(self.folder().join(format!("proxy-{port}.log")))?;
         command.stdout(log.try_clone()?).stderr(log);
         let mut process = Process::spawn(&mut command)?;
         process.wait_for(port).map_err(|error| {
             let log = fs::read_to_string(self.folder().join(format!("proxy-{port}.log"))).unwrap_or_default();
-            format!("{contender}: {error}\n{log}")
+            format!("{name}: {error}\n{log}")
         })?;
         Ok(Proxy { port, process })
     }
@@ -190,7 +214,7 @@ impl Bench {
         Ok(command)
     }
 
-    fn goldseam(&self, port: u16, shards: &[&str], first: usize, vschema: &str) -> Outcome<Command> {
+    fn goldseam(&self, port: u16, shards: &[(u16, String)], vschema: &str) -> Outcome<Command> {
         let folder = self.cluster.subfolder(&format!("goldseam-{port}"))?;
         fs::write(folder.join("bench.toml"), vschema)?;
         let workers = self.workers.map_or(String::new(), |workers| format!("workers = {workers}\n"));
@@ -205,8 +229,8 @@ impl Bench {
              mode = \"transaction\"\n\
              size = {POOL_SIZE}\n"
         );
-        for (name, server) in shards.iter().zip(&self.servers[first..]) {
-            config += &format!("[shard.{name}]\nprimary = \"postgres://bench@127.0.0.1:{server}/bench\"\n");
+        for (n, (server, database)) in shards.iter().enumerate() {
+            config += &format!("[shard.s{n}]\nprimary = \"postgres://bench@127.0.0.1:{server}/{database}\"\n");
         }
         fs::write(folder.join("goldseam.toml"), config)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_goldseam"));

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench proxy                    # the table in the README
 //! cargo bench --bench proxy -- --smoke         # everything once, one second each: does it still run?
+//! cargo bench --bench proxy -- --only-scatter  # statements over several shards, and nothing else
 //! ```
 //!
 //! Everything runs on this machine: five PostgreSQL servers (one for the contenders with a single server, four shards), the
@@ -14,14 +15,17 @@
 //! * [`placement`] loads the four shards, each row where the vindex says, and checks that Goldseam finds it there.
 //! * [`pgbench`] is one run and its figures.
 //! * [`idle`] is the memory of a thousand clients that do nothing.
+//! * [`scatter`] is about statements over several shards; [`client`] counts the rows that they answer.
 //! * [`report`] prints Markdown.
 
+mod client;
 mod contenders;
 mod idle;
 mod os;
 mod pgbench;
 mod placement;
 mod report;
+mod scatter;
 
 use clap::Parser;
 use contenders::{Bench, Contender};
@@ -60,6 +64,12 @@ struct Options {
     /// Goldseam's worker threads; its own default otherwise.
     #[arg(long)]
     workers: Option<u32>,
+    /// Rows of the table that is read over all shards (0: skip that part).
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u32,
+    /// Only what is asked of several shards.
+    #[arg(long)]
+    only_scatter: bool,
     /// The folder of `initdb`, `postgres` and `pgbench`, if they are not found.
     #[arg(long)]
     pg_bin: Option<std::path::PathBuf>,
@@ -84,6 +94,11 @@ fn compare(mut options: Options) -> Outcome<()> {
         options.rounds = 1;
         options.idle = options.idle.min(100);
         options.clients.retain(|&clients| clients <= 16);
+        options.rows = options.rows.min(40_000);
+    }
+    if options.only_scatter {
+        options.only = vec![Contender::Goldseam4];
+        options.idle = 0;
     }
     os::allow_many_files();
     eprintln!("starting servers and loading {} accounts", 100_000 * options.scale);
@@ -98,7 +113,8 @@ fn compare(mut options: Options) -> Outcome<()> {
     }
 
     let mut runs: Vec<Run> = Vec::new();
-    for round in 0..options.rounds {
+    let rounds = if options.only_scatter { 0 } else { options.rounds };
+    for round in 0..rounds {
         for &mode in &options.modes {
             for &clients in &options.clients {
                 for turn in 0..options.only.len() {
@@ -119,5 +135,8 @@ fn compare(mut options: Options) -> Outcome<()> {
         idle.push(growth);
     }
     report::print(&bench, &options, &runs, &idle);
+    if options.rows > 0 && options.only.contains(&Contender::Goldseam4) {
+        scatter::print(&scatter::measure(&bench, &options)?);
+    }
     Ok(())
 }

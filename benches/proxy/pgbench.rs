@@ -38,8 +38,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The built-in select-only script. It is given as a file, because pgbench counts `pgbench_branches` before it runs a built-in one,
-/// and a count over four shards is not yet answered.
+/// The built-in select-only script. It is given as a file, because pgbench counts `pgbench_branches` before it runs a built-in one.
 pub const SCRIPT: &str = "\\set aid random(1, 100000 * :scale)\n\
                           SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n";
 
@@ -68,8 +67,20 @@ impl fmt::Display for Run {
     }
 }
 
-/// Runs pgbench for some seconds.
+/// Runs the select-only script for some seconds.
 pub fn run(bench: &Bench, contender: Contender, mode: Mode, clients: u32, seconds: u32) -> Outcome<Run> {
+    run_script(bench, contender, mode, clients, seconds, "select.sql")
+}
+
+/// Runs a script of the folder for some seconds.
+pub fn run_script(
+    bench: &Bench,
+    contender: Contender,
+    mode: Mode,
+    clients: u32,
+    seconds: u32,
+    script: &str,
+) -> Outcome<Run> {
     let logs = tempfile::tempdir_in(bench.folder())?;
     // Writing down every query would cost pgbench time that the servers need; this leaves thousands to take a median of.
     let sampling = if clients == 1 { "0.1" } else { "0.02" };
@@ -83,7 +94,7 @@ pub fn run(bench: &Bench, contender: Contender, mode: Mode, clients: u32, second
         .args(["--time", &seconds.to_string()])
         .args(["--define", &format!("scale={}", bench.scale)])
         .arg("--file")
-        .arg(bench.folder().join("select.sql"))
+        .arg(bench.folder().join(script))
         .args(["--log", "--sampling-rate", sampling])
         .arg("--log-prefix")
         .arg(logs.path().join("log"))

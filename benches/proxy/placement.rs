@@ -40,29 +40,54 @@ vindex = "by_hash"
 keyspace = "bench"
 shard_key = "aid"
 vindex = "by_hash"
+
+[table.numbers]
+keyspace = "bench"
+shard_key = "id"
+vindex = "by_hash"
+
+[vindex.by_range]
+type = "range"
+ranges = [ { to = 1000000, shard = "s0" }, { to = 2000000, shard = "s1" }, { to = 3000000, shard = "s2" }, { shard = "s3" } ]
+
+[table.purse]
+keyspace = "bench"
+shard_key = "id"
+vindex = "by_range"
 "#;
 
 /// Loads the accounts, each on its shard, with its own number as the balance, so that [`check`] can tell rows apart.
 pub fn load(bench: &Bench, shards: &[u16]) -> Outcome<()> {
-    let names = SHARDS.map(String::from);
-    let vschema = vschema::load(&[("bench.toml".into(), FOUR_SHARDS.into())], &names)?;
-    let accounts = vschema.table("public", "pgbench_accounts").ok_or("the layout has no pgbench_accounts")?;
-    let TablePlacement::Sharded { vindex, .. } = &accounts.placement else { return Err("it is not sharded".into()) };
-    let vindex = &vschema.vindex(*vindex).vindex;
-
-    let mut batches =
-        vec![String::from("COPY pgbench_accounts (aid, bid, abalance, filler) FROM stdin;\n"); shards.len()];
-    for account in 1..=i64::from(bench.scale) * 100_000 {
-        let branch = (account - 1) / 100_000 + 1;
-        let Placement::Shard(ShardId(shard)) = vindex.place(&[Key::Int(account)]) else {
-            return Err("a hash places every number".into());
-        };
-        batches[usize::from(shard)] += &format!("{account}\t{branch}\t{account}\t\n");
-    }
+    let copy = "COPY pgbench_accounts (aid, bid, abalance, filler) FROM stdin;\n";
+    let batches = spread("pgbench_accounts", copy, 1..=i64::from(bench.scale) * 100_000, |account| {
+        format!("{account}\t{}\t{account}\t\n", (account - 1) / 100_000 + 1)
+    })?;
     for (&port, batch) in shards.iter().zip(&batches) {
         bench.psql(port, "bench", "bench", &format!("{batch}\\.\nVACUUM ANALYZE pgbench_accounts;\n"))?;
     }
     Ok(())
+}
+
+/// The lines of numbered rows for each shard, after the COPY that takes them.
+pub fn spread(
+    table: &str,
+    copy: &str,
+    numbers: impl Iterator<Item = i64>,
+    line: impl Fn(i64) -> String,
+) -> Outcome<Vec<String>> {
+    let names = SHARDS.map(String::from);
+    let vschema = vschema::load(&[("bench.toml".into(), FOUR_SHARDS.into())], &names)?;
+    let table = vschema.table("public", table).ok_or("the layout has no such table")?;
+    let TablePlacement::Sharded { vindex, .. } = &table.placement else { return Err("it is not sharded".into()) };
+    let vindex = &vschema.vindex(*vindex).vindex;
+    let mut batches = vec![String::from(copy); SHARDS.len()];
+    for number in numbers {
+        let Placement::Shard(ShardId(shard)) = vindex.place(&[Key::Int(number)]) else {
+            return Err("the vindex places every number".into());
+        };
+        batches[usize::from(shard)] += &line(number);
+    }
+    Ok(batches)
 }
 
 /// Reads some accounts through Goldseam. Figures of a proxy that looks on the wrong shard, and finds nothing quickly, would be

@@ -52,6 +52,9 @@ pub fn print(bench: &Bench, options: &Options, runs: &[Run], idle: &[Growth]) {
         println!("**A smoke run: too short to be quoted.**");
     }
     println!();
+    if runs.is_empty() {
+        return;
+    }
     println!(
         "| mode | clients | through | queries/s | of direct | median latency | proxy CPU per query | of PgBouncer |"
     );

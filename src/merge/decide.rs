@@ -173,7 +173,9 @@ impl Decision<'_> {
     fn order(&self, key: &OrderKey, oid: Oid) -> Result<Order, PgError> {
         let encode = types::order(oid, key.bytewise).ok_or_else(|| match types::order(oid, true) {
             Some(_) => unsupported("ORDER BY", oid)
-                .with_detail("The order of text is its collation's, and only collations that compare bytes are the same everywhere.")
+                .with_detail(
+                    "The order of text is its collation's; only collations that compare bytes sort alike everywhere.",
+                )
                 .with_hint("Add COLLATE \"C\" to the term, or restrict the statement to one shard."),
             None => unsupported("ORDER BY", oid),
         })?;
@@ -288,6 +290,7 @@ impl Decision<'_> {
 
 /// What the merge does not do over values of a type.
 fn unsupported(what: &str, oid: Oid) -> PgError {
-    PgError::unsupported(format!("{what} over values of type {} is not supported over several shards", types::name(oid)))
-        .with_hint("Cast the value to a built-in type such as text COLLATE \"C\" or numeric, or restrict the statement to one shard.")
+    let kind = types::name(oid);
+    PgError::unsupported(format!("{what} over values of type {kind} is not supported over several shards"))
+        .with_hint("Cast the value to numeric, or to text COLLATE \"C\", or restrict the statement to one shard.")
 }

@@ -1,7 +1,7 @@
 //! DISTINCT: of rows that are equal the first goes out.
 //!
-//! Each shard's rows are distinct already, so what is held are the keys of the whole answer; where they come in an order, only those of the rows with
-//! the same order key, because equal rows have equal order keys.
+//! Each shard's rows are distinct already, so what is held are the keys of the whole answer; where they come in an
+//! order, only those of the rows with the same order key, because equal rows have equal order keys.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,9 @@
 //! Floats as PostgreSQL prints them: the shortest text that reads back as the same float.
 //!
-//! PostgreSQL (`src/common/d2s.c`, `f2s.c`) takes the shortest decimal *strictly* within the interval that rounds to the float, Rust one that may also lie
-//! on the interval's end, where reading rounds to even: the double next to 10^23 is `9.999999999999999e+22` there and `1e23` here. So a
-//! decimal on an end is passed over. Fixed notation is used from 10^-4 on and below 10^15 (float4: 10^6).
+//! PostgreSQL (`src/common/d2s.c`, `f2s.c`) takes the shortest decimal *strictly* within the interval that rounds to
+//! the float, Rust one that may also lie on the interval's end, where reading rounds to even: the double next to 10^23
+//! is `9.999999999999999e+22` there and `1e23` here. So a decimal on an end is passed over. Fixed notation is used from
+//! 10^-4 on and below 10^15 (float4: 10^6).
 
 use std::fmt::Write as _;
 
@@ -87,8 +88,8 @@ impl Binary {
         }
     }
 
-    /// The shortest decimal strictly within the interval, the one nearest to the float if there are several. `first` is the shortest that may lie on an end;
-    /// `rounded` gives the float with so many decimals.
+    /// The shortest decimal strictly within the interval, the one nearest to the float if there are several. `first` is
+    /// the shortest that may lie on an end; `rounded` gives the float with so many decimals.
     fn shortest(
         &self,
         first: &str,
@@ -96,17 +97,20 @@ impl Binary {
         reads_back: impl Fn(&str) -> bool,
         longest: usize,
     ) -> Decimal {
+        let valid = |candidate: Decimal| {
+            !self.is_end(candidate) && reads_back(&format!("{}e{}", candidate.digits, candidate.exponent))
+        };
         let first = Decimal::read(first);
         if !self.is_end(first) {
-            return first;
+            return self.even(first, valid);
         }
         let shown = first.digits.checked_ilog10().unwrap_or(0) as usize;
         for precision in shown..longest {
             let nearest = Decimal::read_exactly(&rounded(precision));
             for digits in [nearest.digits, nearest.digits + 1, nearest.digits.saturating_sub(1)] {
                 let candidate = Decimal { digits, ..nearest };
-                if !self.is_end(candidate) && reads_back(&format!("{digits}e{}", candidate.exponent)) {
-                    return candidate.stripped();
+                if valid(candidate) {
+                    return self.even(candidate.stripped(), valid);
                 }
             }
         }
@@ -114,28 +118,31 @@ impl Binary {
         first
     }
 
-    /// Whether the decimal lies exactly half-way to a neighbour. Both sides are an odd number times a power of two, and are compared as such.
-    fn is_end(&self, decimal: Decimal) -> bool {
-        // Beyond, an odd factor of 5^n is greater than any mantissa, or does not divide the digits.
-        if decimal.exponent.abs() > 27 || decimal.digits == 0 {
-            return false;
-        }
-        let fives = 5_u128.pow(decimal.exponent.unsigned_abs());
-        let odd = if decimal.exponent >= 0 {
-            u128::from(decimal.digits) * fives
-        } else if u128::from(decimal.digits).is_multiple_of(fives) {
-            u128::from(decimal.digits) / fives
-        } else {
-            return false;
+    /// Of two decimals that are equally near PostgreSQL takes the one with an even last digit.
+    fn even(&self, nearest: Decimal, valid: impl Fn(Decimal) -> bool) -> Decimal {
+        let Decimal { digits, exponent } = nearest;
+        let own = Some((
+            u128::from(self.mantissa >> self.mantissa.trailing_zeros()),
+            self.exponent + self.mantissa.trailing_zeros() as i32,
+        ));
+        let is_exact = |digits: u64| Decimal { digits, exponent: exponent - 1 }.odd() == own;
+        let other = match digits % 2 == 1 {
+            true if is_exact(10 * digits - 5) => Decimal { digits: digits - 1, exponent },
+            true if is_exact(10 * digits + 5) => Decimal { digits: digits + 1, exponent },
+            _ => return nearest,
         };
-        let (odd, exponent) = (odd >> odd.trailing_zeros(), decimal.exponent + odd.trailing_zeros() as i32);
+        if valid(other) { other.stripped() } else { nearest }
+    }
+
+    /// Whether the decimal lies exactly half-way to a neighbour.
+    fn is_end(&self, decimal: Decimal) -> bool {
         let mantissa = u128::from(self.mantissa);
         let upper = (2 * mantissa + 1, self.exponent - 1);
         let lower = match self.power {
             true => (4 * mantissa - 1, self.exponent - 2),
             false => (2 * mantissa - 1, self.exponent - 1),
         };
-        (odd, exponent) == upper || (odd, exponent) == lower
+        decimal.odd().is_some_and(|decimal| decimal == upper || decimal == lower)
     }
 }
 
@@ -150,6 +157,23 @@ impl Decimal {
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits = whole.bytes().chain(fraction.bytes()).fold(0, |digits, byte| digits * 10 + u64::from(byte - b'0'));
         Decimal { digits, exponent: exponent.parse().unwrap_or(0) - fraction.len() as i32 }
+    }
+
+    /// The decimal as an odd number times a power of two, which is how it is compared with binary ones: there is only
+    /// one such form. None if it is no such number, or one beyond any float's.
+    fn odd(self) -> Option<(u128, i32)> {
+        // Beyond, the factor 5^n is greater than any mantissa, or does not divide the digits.
+        if self.exponent.abs() > 27 || self.digits == 0 {
+            return None;
+        }
+        let fives = 5_u128.pow(self.exponent.unsigned_abs());
+        let digits = u128::from(self.digits);
+        let whole = match self.exponent < 0 {
+            false => digits * fives,
+            true if digits.is_multiple_of(fives) => digits / fives,
+            true => return None,
+        };
+        Some((whole >> whole.trailing_zeros(), self.exponent + whole.trailing_zeros() as i32))
     }
 
     fn stripped(mut self) -> Decimal {

@@ -1,7 +1,7 @@
 //! GROUP BY and aggregates: the shards' rows of one group become one row.
 //!
-//! Groups are held until all shards are complete, because any of them may still add to any group: what this takes is bounded. They
-//! go out in the order asked for, else in the order in which they were first seen.
+//! Groups are held until all shards are complete, because any of them may still add to any group: what this takes is
+//! bounded. They go out in the order asked for, else in the order in which they were first seen.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,10 +1,12 @@
 //! Values as bytes that sort as PostgreSQL sorts the values, and are equal where it finds them equal.
 //!
-//! One form serves the order of rows, the order check, groups and DISTINCT: a row's keys are put one behind the other and compared with one
-//! `memcmp`, however many there are. For that no key may be the beginning of another: a key has a fixed length, or ends in something that is
-//! less than whatever else could stand there. NULL is a byte in front, DESC turns every bit around.
+//! One form serves the order of rows, the order check, groups and DISTINCT: a row's keys are put one behind the other
+//! and compared with one `memcmp`, however many there are. For that no key may be the beginning of another: a key has a
+//! fixed length, or ends in something that is less than whatever else could stand there. NULL is a byte in front, DESC
+//! turns every bit around.
 //!
-//! Where the order is not that of the bytes on the wire, the function names PostgreSQL's comparison (`src/backend/utils/adt`).
+//! Where the order is not that of the bytes on the wire, the function names PostgreSQL's comparison
+//! (`src/backend/utils/adt`).
 
 use super::fault::{Fault, VALUE};
 use super::numeric::{self, Numeric};
@@ -78,7 +80,8 @@ pub(super) fn unsigned<const N: usize>(value: &[u8], key: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// A signed number of `N` bytes: int2, int4, int8, date, time, timestamp, timestamptz, money. The infinities of dates are the ends of the numbers.
+/// A signed number of `N` bytes: int2, int4, int8, date, time, timestamp, timestamptz, money. The infinities of dates
+/// are the ends of the numbers.
 pub(super) fn signed<const N: usize>(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     let mut bytes = fixed::<N>(value)?;
     if let Some(first) = bytes.first_mut() {
@@ -111,7 +114,8 @@ pub(super) fn float8(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `cmp_numerics`: -Infinity, numbers, Infinity, NaN. Zeros at either end of the digits and the shown scale say nothing.
+/// `cmp_numerics`: -Infinity, numbers, Infinity, NaN. Zeros at either end of the digits and the shown scale say
+/// nothing.
 pub(super) fn numeric(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     let (class, finite) = match numeric::read(value)? {
         Numeric::MinusInfinity => (0, None),
@@ -139,7 +143,8 @@ pub(super) fn numeric(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Bytes of any length: text under a collation that compares bytes, bytea (`byteacmp`). A shorter value that begins a longer one is less.
+/// Bytes of any length: text under a collation that compares bytes, bytea (`byteacmp`). A shorter value that begins a
+/// longer one is less.
 pub(super) fn bytes(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     key.reserve(value.len() + 2);
     let mut rest = value;
@@ -177,7 +182,8 @@ pub(super) fn interval(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     signed::<16>(&span.to_be_bytes(), key)
 }
 
-/// `network_cmp_internal`: the family, then the bits that both networks have, then the length of the network, then the whole address.
+/// `network_cmp_internal`: the family, then the bits that both networks have, then the length of the network, then the
+/// whole address.
 pub(super) fn network(value: &[u8], key: &mut Vec<u8>) -> Result<(), Fault> {
     let [family, bits, _is_cidr, length, address @ ..] = value else { return Err(VALUE) };
     if address.len() != usize::from(*length)

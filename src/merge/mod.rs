@@ -1,25 +1,28 @@
 //! The answers of several shards become one: bytes in, bytes out.
 //!
-//! A statement that is proven local to its shards is sent to each of them, and its [`Gather`] says what makes one answer of theirs. This
-//! is the machine that does it. It reads no socket and waits for nothing; what it is given are the shards' buffers, and what
-//! it needs next it says.
+//! A statement that is proven local to its shards is sent to each of them, and its [`Gather`] says what makes one
+//! answer of theirs. This is the machine that does it. It reads no socket and waits for nothing; what it is given are
+//! the shards' buffers, and what it needs next it says.
 //!
 //! # The caller's part
 //! 1. [`Merger::new`] per execution; [`Merger::describe`] with each shard's RowDescription or NoData. When all are in,
 //!    [`Merger::description`] is what the client is told, unless [`Merger::needs_finish`].
-//! 2. Over and over: [`Merger::feed`] each shard that is wanted ([`Merger::wants`]) with the bytes it has sent, [`Merger::complete`] with its
-//!    command tag when its rows are over, and [`Merger::pump`] to let rows out. A shard that is not wanted is not read: so a slow client slows the
-//!    shards, and what is held stays bounded.
-//! 3. What `pump` says decides: [`Next::Rows`] read on; [`Next::Room`] the portal's row limit is reached or `out` is full enough;
-//!    [`Next::Done`] the answer is whole, and [`Merger::tag`] is its command tag: shards that are not complete (LIMIT) are stopped;
-//!    [`Next::Finish`] a server has to do the rest, with [`Merger::parts`] as its parameters.
+//! 2. Over and over: [`Merger::feed`] each shard that is wanted ([`Merger::wants`]) with the bytes it has sent,
+//!    [`Merger::complete`] with its command tag when its rows are over, and [`Merger::pump`] to let rows out. A shard
+//!    that is not wanted is not read: so a slow client slows the shards, and what is held stays bounded.
+//! 3. What `pump` says decides: [`Next::Rows`] read on; [`Next::Room`] the portal's row limit is reached or `out` is
+//!    full enough; [`Next::Done`] the answer is whole, and [`Merger::tag`] is its command tag: shards that are not
+//!    complete (LIMIT) are stopped; [`Next::Finish`] a server has to do the rest, with [`Merger::parts`] as its
+//!    parameters.
 //! 4. Any error ends the statement. Rows that went out before it were right; the client's transaction fails.
 //!
 //! # Where things are
-//! - Values become bytes that compare as PostgreSQL compares the values (`key`), type by type (`types`): order, order check, groups and
-//!   DISTINCT are all comparisons of such bytes.
-//! - `stream`: rows that pass through, with `sorted` (ordered merge), `distinct` and `window` (LIMIT, OFFSET) as its parts.
-//! - `groups` and `aggregate`: GROUP BY, one file per function, with exact `numeric` arithmetic, and `float` for PostgreSQL's text of floats.
+//! - Values become bytes that compare as PostgreSQL compares the values (`key`), type by type (`types`): order, order
+//!   check, groups and DISTINCT are all comparisons of such bytes.
+//! - `stream`: rows that pass through, with `sorted` (ordered merge), `distinct` and `window` (LIMIT, OFFSET) as its
+//!   parts.
+//! - `groups` and `aggregate`: GROUP BY, one file per function, with exact `numeric` arithmetic, and `float` for
+//!   PostgreSQL's text of floats.
 //! - `collect`: what the proxy does not do exactly it hands to a server, as arrays.
 //! - `decide`: which of these a plan needs, given the types. What none can do is refused before any row goes out.
 //!
@@ -66,7 +69,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 MB: hundreds of thousands of groups, and with a hundred such statements at once still a small part of a server's memory.
+    /// 64 MB: hundreds of thousands of groups, and with a hundred such statements at once still a small part of a
+    /// server's memory.
     fn default() -> Self {
         Limits { held_bytes: 64 << 20 }
     }
@@ -77,13 +81,15 @@ impl Default for Limits {
 pub struct Setup {
     /// The shards' names, for errors; there are as many shards.
     pub shards: Vec<String>,
-    /// The result formats that the client asked for, by Bind's rule: none is all text, one is for all, else one for each column.
+    /// The result formats that the client asked for, by Bind's rule: none is all text, one is for all, else one for
+    /// each column.
     pub formats: Vec<i16>,
     /// For [`Merge::Rows`](crate::plan::gather::Merge::Rows): each VALUES row's shard.
     pub rows: Vec<u16>,
     /// Bounds.
     pub limits: Limits,
-    /// `extra_float_digits` is not at least 1, so that floats do not print as their shortest text: the proxy prints none.
+    /// `extra_float_digits` is not at least 1, so that floats do not print as their shortest text: the proxy prints
+    /// none.
     pub rounded_floats: bool,
 }
 
@@ -170,7 +176,8 @@ impl Merger {
     /// The body of a shard's RowDescription, or none for NoData; its format codes are not looked at.
     ///
     /// # Errors
-    /// The shards' columns differ (XX000), or are of types that the merge cannot do and no final statement stands by (0A000).
+    /// The shards' columns differ (XX000), or are of types that the merge cannot do and no final statement stands by
+    /// (0A000).
     pub fn describe(&mut self, shard: usize, body: Option<&[u8]>) -> Result<(), PgError> {
         let source = self.sources.get(shard).ok_or_else(misnumbered)?;
         let read = |body| {
@@ -209,7 +216,8 @@ impl Merger {
         Ok(())
     }
 
-    /// The client's RowDescription or NoData, as a whole message; none while shards are missing or where a final statement has to tell.
+    /// The client's RowDescription or NoData, as a whole message; none while shards are missing or where a final
+    /// statement has to tell.
     pub fn description(&self) -> Option<&[u8]> {
         self.message.as_deref()
     }
@@ -225,11 +233,12 @@ impl Merger {
         self.body.is_some() && !self.is_satisfied() && self.sources.get(shard).is_some_and(idle)
     }
 
-    /// Takes the whole DataRow messages at the start of `incoming`, if the shard is wanted. What stays is for the caller: another
-    /// message, a part of one, or rows that are not wanted yet. Whether anything was taken.
+    /// Takes the whole DataRow messages at the start of `incoming`, if the shard is wanted. What stays is for the
+    /// caller: another message, a part of one, or rows that are not wanted yet. Whether anything was taken.
     ///
     /// # Errors
-    /// Rows that are not of the description (08P01) or out of order (XX000), results out of range, too much to hold (54000).
+    /// Rows that are not of the description (08P01) or out of order (XX000), results out of range, too much to hold
+    /// (54000).
     pub fn feed(&mut self, shard: usize, incoming: &mut BytesMut) -> Result<bool, PgError> {
         if !self.wants(shard) {
             return Ok(false);
@@ -310,7 +319,8 @@ impl Merger {
         matches!(&self.body, Some(Body::Stream(stream)) if stream.is_satisfied())
     }
 
-    /// The parameters of the final statement, when `pump` has said [`Next::Finish`]: in the order of the hidden columns.
+    /// The parameters of the final statement, when `pump` has said [`Next::Finish`]: in the order of the hidden
+    /// columns.
     ///
     /// # Errors
     /// There is no final statement.
@@ -342,8 +352,8 @@ fn misnumbered() -> PgError {
     PgError::new(SqlState::INTERNAL_ERROR, "a shard that takes no part in the statement has answered")
 }
 
-/// The result formats for the shards' Bind: the client's for visible columns, binary for hidden ones. `columns`: as many as the shards'
-/// RowDescription has.
+/// The result formats for the shards' Bind: the client's for visible columns, binary for hidden ones. `columns`: as
+/// many as the shards' RowDescription has.
 ///
 /// # Errors
 /// The client's formats are neither none, one nor as many as visible columns (08P01, as PostgreSQL says it).

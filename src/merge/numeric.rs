@@ -1,10 +1,10 @@
 //! Exact decimal arithmetic on PostgreSQL's own form of numeric: digits of base 10,000 (`numeric_send`,
 //! `src/backend/utils/adt/numeric.c`).
 //!
-//! Sums never divide and averages divide by a count, so no general arithmetic is needed: digits are added column by column without carries,
-//! which come once at the end, and a divisor below 2^64 is divided by as on paper. Both take time linear in the digits, so a
-//! thousand of them are as exact as one. The scale of a quotient follows PostgreSQL's rule (`select_div_scale`): at least 16 significant digits, and
-//! no fewer decimals than the operands have.
+//! Sums never divide and averages divide by a count, so no general arithmetic is needed: digits are added column by
+//! column without carries, which come once at the end, and a divisor below 2^64 is divided by as on paper. Both take
+//! time linear in the digits, so a thousand of them are as exact as one. The scale of a quotient follows PostgreSQL's
+//! rule (`select_div_scale`): at least 16 significant digits, and no fewer decimals than the operands have.
 
 use std::fmt::Write as _;
 
@@ -118,7 +118,8 @@ impl Decimal {
                 (if *negative { 0x4000 } else { 0 }, *weight, digits, *scale)
             }
         };
-        // Read as unsigned by `numeric_recv`: a full-sized number with a full-sized fraction has more than 32,767 digits.
+        // Read as unsigned by `numeric_recv`: a full-sized number with a full-sized fraction has more than 32,767
+        // digits.
         let (Ok(count), Ok(weight)) = (u16::try_from(digits.len()), i16::try_from(weight)) else {
             return Err(out_of_range("value overflows numeric format"));
         };
@@ -133,7 +134,8 @@ impl Decimal {
     pub fn divide(&self, count: u64) -> Decimal {
         let Decimal::Finite { negative, weight, digits, scale } = self else { return self.clone() };
         let quotient_scale = division_scale(*weight, digits, *scale, count);
-        // One digit of base 10,000 beyond the last decimal is enough to round by: what follows it cannot change the half.
+        // One digit of base 10,000 beyond the last decimal is enough to round by: what follows it cannot change the
+        // half.
         let last = -(quotient_scale / WIDTH) - 2;
         let mut quotient = Vec::with_capacity((weight - last + 1).max(0) as usize);
         let mut rest: u128 = 0;

@@ -1,4 +1,5 @@
-//! DataRow messages: a length, a count of columns, and each column's length and bytes (protocol section "Message Formats").
+//! DataRow messages: a length, a count of columns, and each column's length and bytes (protocol section "Message
+//! Formats").
 
 use bytes::{BufMut, BytesMut};
 
@@ -42,7 +43,8 @@ pub(super) struct Spans {
 const NULL: u32 = 0;
 
 impl Spans {
-    /// Finds the columns of the row that the buffer begins with: a whole frame, as [`run`] has found it. The frame's length.
+    /// Finds the columns of the row that the buffer begins with: a whole frame, as [`run`] has found it. The frame's
+    /// length.
     pub fn find(&mut self, buffer: &[u8]) -> Result<usize, Fault> {
         let Some((&[_, a, b, c, d, n0, n1], _)) = buffer.split_first_chunk::<BEFORE_COLUMNS>() else {
             return Err(NOT_AS_DESCRIBED);

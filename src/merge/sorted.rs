@@ -1,11 +1,11 @@
 //! The ordered merge: of all shards' first rows the least goes out next.
 //!
-//! Each shard's first row is at hand with its key, in a heap with the least on top; a row costs one key and two or three comparisons
-//! of bytes. Nothing can go out while any shard's first row is missing, because it could be less than all others. Among equal keys the shard with
-//! the smaller number goes first.
+//! Each shard's first row is at hand with its key, in a heap with the least on top; a row costs one key and two or
+//! three comparisons of bytes. Nothing can go out while any shard's first row is missing, because it could be less than
+//! all others. Among equal keys the shard with the smaller number goes first.
 //!
-//! That a shard's rows are in order is what the merge stands on, so it is not trusted: a key less than the one before ends the statement.
-//! (A collation that a shard's system library sorts otherwise, a broken index.)
+//! That a shard's rows are in order is what the merge stands on, so it is not trusted: a key less than the one before
+//! ends the statement. (A collation that a shard's system library sorts otherwise, a broken index.)
 
 use super::key::Order;
 use super::row::Spans;
@@ -174,5 +174,5 @@ impl Sorted {
 fn out_of_order(shard: &str) -> PgError {
     PgError::new(SqlState::INTERNAL_ERROR, format!("shard \"{shard}\" sent rows out of order"))
         .with_detail("Rows are merged in the order of ORDER BY, which each shard's own rows must be in.")
-        .with_hint("Check the shard for a broken index or a collation that sorts differently from the other shards' (REINDEX helps).")
+        .with_hint("Look for a broken index (REINDEX), or a collation that sorts differently on this shard.")
 }

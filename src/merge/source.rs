@@ -30,7 +30,8 @@ impl Source {
         fault.of(&self.name)
     }
 
-    /// Takes the whole rows at the start of the shard's buffer, without a copy where the buffer is its own. How many bytes.
+    /// Takes the whole rows at the start of the shard's buffer, without a copy where the buffer is its own. How many
+    /// bytes.
     pub fn take(&mut self, incoming: &mut BytesMut, columns: usize) -> Result<usize, PgError> {
         let (bytes, _) = row::run(incoming, columns, u64::MAX).map_err(|fault| self.blame(fault))?;
         if bytes > 0 {

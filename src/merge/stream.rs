@@ -1,4 +1,5 @@
-//! Rows that pass through: in the order they come, sorted, or as VALUES has them; perhaps without duplicates, perhaps only a part.
+//! Rows that pass through: in the order they come, sorted, or as VALUES has them; perhaps without duplicates, perhaps
+//! only a part.
 //!
 //! Of each shard no more is held than was read from it at once.
 

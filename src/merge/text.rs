@@ -1,7 +1,7 @@
 //! Results of our own in the client's text format.
 //!
-//! Only types whose text no setting changes are printed here; of floats only the shortest text, which they have unless `extra_float_digits` is
-//! set to less than 1. All else is left to a server.
+//! Only types whose text no setting changes are printed here; of floats only the shortest text, which they have unless
+//! `extra_float_digits` is set to less than 1. All else is left to a server.
 
 use super::fault::{Fault, VALUE};
 use super::{float, numeric};

@@ -1,6 +1,8 @@
-//! What the merge knows of PostgreSQL's types, one line for each. What has no line, or no key in it, is left to a server.
+//! What the merge knows of PostgreSQL's types, one line for each. What has no line, or no key in it, is left to a
+//! server.
 //!
-//! Only built-in types are here: the numbers of all others differ from shard to shard, and an enum's order is not that of its labels.
+//! Only built-in types are here: the numbers of all others differ from shard to shard, and an enum's order is not that
+//! of its labels.
 
 use super::key::{self, Encode};
 use crate::types::Oid;

@@ -128,7 +128,8 @@ impl Out<'_> {
     }
 
     fn parts(&mut self, parts: &[&str]) {
-        self.sql.push_str("pg_catalog.unnest(");
+        // Several arrays are taken side by side under this bare name only.
+        self.sql.push_str("unnest(");
         for (at, name) in parts.iter().enumerate() {
             let comma = if at > 0 { ", " } else { "" };
             let _ = write!(self.sql, "{comma}${}::{name}[]", self.parameters.len() + at + 1);
@@ -212,7 +213,7 @@ mod tests {
             text.0,
             "(pg_catalog.sum(goldseam.c0)::bigint) (pg_catalog.sum(goldseam.c1)) \
              (pg_catalog.sum(goldseam.c1) / nullif(pg_catalog.sum(goldseam.c2), 0)) \
-             pg_catalog.unnest($2::int8[], $3::numeric[], $4::int8[]) AS goldseam (c0, c1, c2) $1"
+             unnest($2::int8[], $3::numeric[], $4::int8[]) AS goldseam (c0, c1, c2) $1"
         );
         let avg = Text { pieces: vec![Piece::Avg { sum: 0, count: 1 }] };
         assert!(render(&avg, "", &[], None, Some(&["float4", "int8"])).is_err());

@@ -255,9 +255,13 @@ impl Planner<'_> {
             TableFactor::Function { name, args, alias, .. } => self.table_function(name, args, alias.as_ref(), from),
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, .. } => {
                 self.scopes.push(from.scope.clone());
+                let volatile = self.tree.volatile;
                 let result = self.exprs(array_exprs);
                 self.scopes.pop();
                 result?;
+                if self.tree.volatile > volatile {
+                    self.spoil("a volatile function in FROM");
+                }
                 Ok(self.opaque_instance(alias.as_ref(), "unnest", from))
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
@@ -297,9 +301,13 @@ impl Planner<'_> {
         // Functions in FROM see the tables before them.
         self.scopes.push(from.scope.clone());
         let list = FunctionArgumentList { duplicate_treatment: None, args: args.to_vec(), clauses: Vec::new() };
+        let volatile = self.tree.volatile;
         let result = self.call(name, &FunctionArguments::List(list));
         self.scopes.pop();
         result?;
+        if self.tree.volatile > volatile {
+            self.spoil("a volatile function in FROM");
+        }
         let bare = scope::parts(name).and_then(|parts| parts.last().cloned()).unwrap_or_default();
         Ok(self.opaque_instance(alias, &bare, from))
     }

@@ -16,8 +16,8 @@
 //! * **spread**: it is the union of what the shards give.
 //!
 //! A spread part has *places*: columns whose value in a row says on which shard the row comes into being, because they are the shard
-//! key, or equal to it. Two spread parts fit if they have a place of one vindex and keyspace. A place is *sure* if it is never NULL. (No
-//! row of a table has NULL there: Goldseam makes none; but an outer join does.)
+//! key, or equal to it. Two spread parts fit if they have a place of one vindex and keyspace. A place is *sure* if it is never NULL: the
+//! column is NOT NULL, and no outer join has made the row up. (Rows with NULL may be on any shard: ON DELETE SET NULL leaves them there.)
 //!
 //! # Joins
 //!
@@ -82,9 +82,10 @@
 //!
 //! # Which shards
 //!
-//! [`Known::keys`] are requirements of which *each* restricts the whole of the part: those of both sides of an inner join, those of the preserved side of an outer
-//! join, those of neither side of a FULL JOIN but of both together. Of UNION they are taken together. None means all shards, which is never wrong: a
-//! shard with nothing to give gives nothing.
+//! Keys narrow the shards if they restrict all of the statement: of an inner join those of one side will do, the side with fewer values; of
+//! an outer join only those of the side whose rows are kept; of FULL JOIN and UNION those of both parts together. A condition on what a
+//! sub-query in FROM puts out counts as well, if that is a place. Without keys it is all shards, which is never wrong: a shard that has
+//! nothing to give gives nothing.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -93,7 +94,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::Query;
 
-use super::facts::Node;
+use super::facts::{Node, comparable};
 use super::gather::Covered;
 use super::scope::Scope;
 use super::tree::{Block, Distinct, Inside, Item, Kind, Operation, Pair, Part, Set, Window};
@@ -101,7 +102,7 @@ use super::{Planner, refuse, tree};
 use crate::error::PgError;
 use crate::plan::gather::{Gather, Hidden, Merge};
 use crate::plan::{KeyColumn, KeySet, Requirement};
-use crate::types::{KeyspaceId, VindexId};
+use crate::types::{KeyType, KeyspaceId, VindexId};
 use crate::vschema::TablePlacement;
 
 /// A statement's parts are looked at again for each use of a CTE; beyond this many it is refused.
@@ -122,6 +123,8 @@ struct Place<T> {
     vindex: VindexId,
     /// One for each column of the key.
     columns: Vec<T>,
+    /// The key's types: equal values of types that are not comparable may be different keys.
+    types: Vec<KeyType>,
     /// Never NULL.
     sure: bool,
     /// The use of a table that it comes from, for messages.
@@ -133,22 +136,26 @@ impl<T> Place<T> {
         self.keyspace == other.keyspace
             && self.vindex == other.vindex
             && self.columns.len() == other.columns.len()
+            && self.types.iter().zip(&other.types).all(|(one, other)| comparable(*one, *other))
     }
 
     fn at<U>(&self, columns: Vec<U>, sure: bool) -> Place<U> {
-        Place { keyspace: self.keyspace, vindex: self.vindex, columns, sure, used: self.used }
+        let Place { keyspace, vindex, used, .. } = *self;
+        Place { keyspace, vindex, columns, types: self.types.clone(), sure, used }
     }
 }
 
 /// A FROM list's part.
 #[derive(Debug)]
 struct Known {
+    /// The first use in it, for messages.
+    first: Option<usize>,
     extent: Extent,
     places: Vec<Place<Node>>,
     /// Equalities that all its rows have passed.
     always: Vec<Pair>,
-    /// Each restricts all of it.
-    keys: Vec<Requirement>,
+    /// The shards that these lead to, together, have all its rows that matter. None: all shards.
+    keys: Option<Vec<Requirement>>,
 }
 
 /// What a query puts out; places are positions among its columns.
@@ -156,7 +163,7 @@ struct Known {
 struct Answer {
     extent: Extent,
     places: Vec<Place<usize>>,
-    keys: Vec<Requirement>,
+    keys: Option<Vec<Requirement>>,
     /// What is left for the merge.
     rest: Rest,
 }
@@ -184,8 +191,8 @@ impl Rest {
 #[derive(Debug)]
 pub(super) struct Proof {
     pub keyspace: KeyspaceId,
-    /// What restricts the shards; nothing: all of the keyspace's.
-    pub keys: Vec<Requirement>,
+    /// The shards that these lead to, together, are all that is needed; none: all of the keyspace's.
+    pub keys: Option<Vec<Requirement>>,
     pub rest: Rest,
     /// What the outermost block's FROM list brought into scope.
     pub scope: Scope,
@@ -330,9 +337,7 @@ impl Planner<'_> {
         self.literal |= literal;
         Some(proof.and_then(|proof| {
             let gather = self.gather_of(&proof, query)?;
-            // Each of them would do; the one that names the fewest values leads to the fewest shards.
-            let best = proof.keys.into_iter().min_by_key(|key| key.columns.iter().map(weight).max());
-            Ok((gather, Some(best.into_iter().collect())))
+            Ok((gather, Some(proof.keys.and_then(one_of).into_iter().collect())))
         }))
     }
 
@@ -352,8 +357,11 @@ impl Planner<'_> {
 
     /// The node of a column in which equal values are equal keys.
     fn key_node(&self, at: usize, called: &str) -> Option<Node> {
-        let column = self.instances.get(at)?.columns.iter().find(|column| column.name == called)?;
-        column.key_type.and_then(|_| self.facts.node_of(at, called))
+        self.key_type_of(at, called).and_then(|_| self.facts.node_of(at, called))
+    }
+
+    fn key_type_of(&self, at: usize, called: &str) -> Option<KeyType> {
+        self.instances.get(at)?.columns.iter().find(|column| column.name == called)?.key_type
     }
 
     /// What the FROM list of the outermost block brought into scope.
@@ -366,12 +374,53 @@ impl Planner<'_> {
     }
 }
 
-/// How many values a column is restricted to, as far as the text tells.
-fn weight(column: &KeyColumn) -> usize {
-    match &column.values {
-        KeySet::Values(values) => values.len(),
-        _ => usize::MAX,
+/// Of two sets of keys the one that names fewer values: most likely it leads to fewer shards.
+fn fewer(one: Option<Vec<Requirement>>, other: Option<Vec<Requirement>>) -> Option<Vec<Requirement>> {
+    let weight = |keys: &Vec<Requirement>| {
+        let values = |column: &KeyColumn| match &column.values {
+            KeySet::Values(values) => values.len(),
+            _ => 1_000,
+        };
+        keys.iter().flat_map(|key| &key.columns).map(values).sum::<usize>()
+    };
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if weight(&other) < weight(&one) { other } else { one }),
+        (one, other) => one.or(other),
     }
+}
+
+/// One requirement for all that any of these leads to.
+fn one_of(keys: Vec<Requirement>) -> Option<Requirement> {
+    let mut keys = keys.into_iter();
+    let mut all = keys.next()?;
+    for key in keys {
+        if key.vindex != all.vindex || key.keyspace != all.keyspace || key.columns.len() != all.columns.len() {
+            return None;
+        }
+        let single = all.columns.len() == 1;
+        for (column, other) in all.columns.iter_mut().zip(key.columns) {
+            // Of integers the wider type reads what the other reads, and as the same key.
+            column.key_type = tree::wider(column.key_type, other.key_type);
+            match (&mut column.values, other.values) {
+                (known, other) if *known == other => {}
+                (KeySet::Values(known), KeySet::Values(other)) => known.extend(other),
+                (KeySet::Any(known), other) if single => known.push(other),
+                (known, other) if single => {
+                    let first = std::mem::replace(known, KeySet::EVERYTHING);
+                    *known = KeySet::Any(vec![first, other]);
+                }
+                _ => return None,
+            }
+        }
+    }
+    Some(all)
+}
+
+/// The keys of two parts of which each puts rows out by itself.
+fn both(one: Option<Vec<Requirement>>, other: Option<Vec<Requirement>>) -> Option<Vec<Requirement>> {
+    let mut keys = one?;
+    keys.extend(other?);
+    Some(keys)
 }
 
 impl Judge<'_, '_> {
@@ -423,6 +472,10 @@ impl Judge<'_, '_> {
             return Err(refuse::recursion());
         }
         match answer.extent {
+            Extent::Same if query.volatile => Err(refuse::inner(
+                "a volatile function",
+                "It would have one value for all rows of a shard, and another on the next shard.",
+            )),
             Extent::Same if query.limited => {
                 Err(refuse::inner("LIMIT over reference tables", "Each shard's copy may have its rows in another order."))
             }
@@ -447,13 +500,12 @@ impl Judge<'_, '_> {
     }
 
     fn set(&self, set: &Set, outer: &[Place<Node>]) -> Result<Answer, PgError> {
+        let typed =
+            |place: &Place<usize>| place.columns.iter().all(|at| set.types.get(*at).is_some_and(Option::is_some));
         let mut all = self.nested(set.first, outer)?;
         for (operation, part) in &set.rest {
             let next = self.nested(*part, outer)?;
             let common = |sure: bool| -> Vec<Place<usize>> {
-                let typed = |place: &Place<usize>| {
-                    place.columns.iter().all(|at| set.types.get(*at).is_some_and(Option::is_some))
-                };
                 let both = |place: &&Place<usize>| {
                     let same = |other: &Place<usize>| {
                         other.fits(*place) && other.columns == place.columns && (!sure || other.sure)
@@ -468,7 +520,7 @@ impl Judge<'_, '_> {
             };
             all = match (all.extent, operation, next.extent) {
                 (Extent::Spread, Operation::UnionAll, Extent::Spread) => {
-                    Answer { places: common(false), keys: together(&all.keys, &next.keys), ..all }
+                    Answer { places: common(false), keys: both(all.keys, next.keys), ..all }
                 }
                 (Extent::Spread, _, Extent::Spread) => {
                     let places = common(true);
@@ -476,20 +528,21 @@ impl Judge<'_, '_> {
                         return Err(refuse::set_operation(name_of(*operation)));
                     }
                     let keys = match operation {
-                        Operation::Union => together(&all.keys, &next.keys),
+                        Operation::Union => both(all.keys, next.keys),
+                        Operation::Intersect => fewer(all.keys, next.keys),
                         _ => all.keys,
                     };
                     Answer { places, keys, ..all }
                 }
                 (Extent::Spread, Operation::Intersect | Operation::Except, _) => {
-                    all.places.retain(|place| place.sure);
+                    all.places.retain(|place| place.sure && typed(place));
                     if all.places.is_empty() {
                         return Err(refuse::set_operation(name_of(*operation)));
                     }
                     all
                 }
                 (_, Operation::Intersect, Extent::Spread) => {
-                    let places: Vec<_> = next.places.into_iter().filter(|place| place.sure).collect();
+                    let places: Vec<_> = next.places.into_iter().filter(|place| place.sure && typed(place)).collect();
                     if places.is_empty() {
                         return Err(refuse::set_operation(name_of(*operation)));
                     }
@@ -555,11 +608,9 @@ impl Judge<'_, '_> {
             }
         }
         if block.groups.is_some() || block.aggregates {
-            if block.grouping_sets {
-                return Err(refuse::inner("GROUPING SETS, ROLLUP or CUBE", "Their sums are about rows of all shards."));
-            }
             self.literal.set(self.literal.get() || block.ordinals);
-            answer.rest.groups = !whole(block.groups.as_deref().unwrap_or(&[]));
+            // Of several groupings one may do without the key.
+            answer.rest.groups = block.grouping_sets || !whole(block.groups.as_deref().unwrap_or(&[]));
             if answer.rest.groups {
                 if !block.windows.is_empty() {
                     return Err(refuse::window());
@@ -649,10 +700,13 @@ impl Judge<'_, '_> {
             self.meet(&one, &other, pairs)?;
         }
         let mut known = one;
+        if known.extent != Extent::Spread {
+            known.first = other.first.or(known.first);
+        }
         known.extent = known.extent.max(other.extent);
         known.places.extend(other.places);
         known.always.extend(other.always);
-        known.keys.extend(other.keys);
+        known.keys = fewer(known.keys, other.keys);
         Ok(known)
     }
 
@@ -676,10 +730,11 @@ impl Judge<'_, '_> {
             _ => {}
         }
         Ok(Known {
+            first: one.first.or(other.first),
             extent: one.extent.max(other.extent),
             places: one.places.into_iter().chain(other.places).map(|place| Place { sure: false, ..place }).collect(),
             always: Vec::new(),
-            keys: together(&one.keys, &other.keys),
+            keys: both(one.keys, other.keys),
         })
     }
 
@@ -693,7 +748,14 @@ impl Judge<'_, '_> {
         if one.places.iter().any(joined) {
             return Ok(());
         }
-        Err(refuse::not_joined(&self.name(one), &self.name(other), self.equality(one, other).as_deref()))
+        let hint = match self.equality(one, other) {
+            Some(equality) => format!("Join them on their shard keys: {equality}."),
+            None if one.places.is_empty() || other.places.is_empty() => {
+                "Put the shard key out of the sub-query, and join on it.".to_string()
+            }
+            None => "Only tables of one keyspace and one vindex can be joined on their shard keys.".to_string(),
+        };
+        Err(refuse::not_joined(&self.name(one), &self.name(other), hint))
     }
 
     fn leaf(&self, at: usize, within: &Range<usize>, seen: &mut Vec<Place<Node>>) -> Result<Known, PgError> {
@@ -708,8 +770,10 @@ impl Judge<'_, '_> {
                         place.columns.iter().map(|at| leaf.columns.get(*at).copied().flatten()).collect();
                     columns.map(|columns| place.at(columns, place.sure))
                 };
-                let places = answer.places.iter().filter_map(here).collect();
-                Known { extent: answer.extent, places, always: Vec::new(), keys: answer.keys }
+                let places: Vec<Place<Node>> = answer.places.iter().filter_map(here).collect();
+                let outside = places.iter().find_map(|place| self.restricted(at, place));
+                let keys = fewer(answer.keys, outside.map(|key| vec![key]));
+                Known { first: Some(at), extent: answer.extent, places, always: Vec::new(), keys }
             }
             None => {
                 let Some((number, used)) =
@@ -721,13 +785,18 @@ impl Judge<'_, '_> {
                 // A column that no statement has named has no node, and so no equality either.
                 let columns: Option<Vec<Node>> = used.columns.iter().map(|(_, called)| planner.key_node(at, called)).collect();
                 let keyspace = used.table.keyspace;
-                let place = columns.map(|columns| Place { keyspace, vindex, columns, sure: true, used: number });
-                let keys = self.requirements.get(number).cloned().flatten();
+                let sure = used.not_null;
+                let types = used.columns.iter().map(|(_, called)| planner.key_type_of(at, called)).collect();
+                let place = columns.zip(types).map(|(columns, types)| {
+                    Place { keyspace, vindex, columns, types, sure, used: number }
+                });
+                let keys = self.requirements.get(number).cloned().flatten().map(|key| vec![key]);
                 Known {
+                    first: Some(at),
                     extent: Extent::Spread,
                     places: place.into_iter().collect(),
                     always: Vec::new(),
-                    keys: keys.into_iter().collect(),
+                    keys,
                 }
             }
         };
@@ -741,16 +810,34 @@ impl Judge<'_, '_> {
         };
         if known.extent == Extent::Spread && known.places.iter().any(tied) {
             known.extent = Extent::Complete;
-            known.keys.clear();
+            known.keys = None;
         }
         seen.extend(known.places.iter().cloned());
         Ok(known)
     }
 
+    /// What the conditions around a sub-query in FROM or a CTE say of its place.
+    fn restricted(&self, at: usize, place: &Place<Node>) -> Option<Requirement> {
+        let planner = self.planner;
+        let used = planner.uses.get(place.used)?;
+        let single = place.columns.len() == 1;
+        let ordered = single && planner.context.vschema.vindex(place.vindex).vindex.cover(None, None).is_some();
+        let columns = place.columns.iter().zip(&used.columns).map(|(node, (name, _))| {
+            let own = &planner.instances.get(at)?.columns;
+            let key_type = own.iter().find(|own| planner.facts.node_of(at, &own.name) == Some(*node))?.key_type?;
+            let mut values = planner.facts.solve(*node, single, ordered)?;
+            planner.judge_types(&mut values, key_type);
+            Some(KeyColumn { name: name.clone(), key_type, values })
+        });
+        let columns = columns.collect::<Option<_>>()?;
+        let (keyspace, vindex) = (place.keyspace, place.vindex);
+        Some(Requirement { table: used.table.name.clone(), keyspace, vindex, columns, insert: false })
+    }
+
     /// A part's first table, for messages.
     fn name(&self, known: &Known) -> String {
-        let used = known.places.first().and_then(|place| self.planner.uses.get(place.used));
-        used.map_or("a sharded table".to_string(), |used| format!("\"{}\"", used.name))
+        let first = known.first.and_then(|at| self.planner.instances.get(at)).filter(|one| !one.name.is_empty());
+        first.map_or("a sub-query".to_string(), |one| format!("\"{}\"", one.name))
     }
 
     /// The equality that is missing.
@@ -782,25 +869,6 @@ impl Judge<'_, '_> {
         });
         refuse::not_tied(name, key)
     }
-}
-
-/// What restricts the union of two parts.
-fn together(one: &[Requirement], other: &[Requirement]) -> Vec<Requirement> {
-    let union = |one: &Requirement, other: &Requirement| {
-        let columns = one.columns.iter().zip(&other.columns).map(|(left, right)| {
-            let values = match (&left.values, &right.values) {
-                (one, other) if one == other => one.clone(),
-                (KeySet::Values(one), KeySet::Values(other)) => {
-                    KeySet::Values(one.iter().chain(other).cloned().collect())
-                }
-                _ => return None,
-            };
-            (left.key_type == right.key_type).then(|| KeyColumn { values, ..left.clone() })
-        });
-        let fit = one.vindex == other.vindex && one.keyspace == other.keyspace && one.columns.len() == other.columns.len();
-        Some(Requirement { columns: columns.collect::<Option<_>>()?, ..one.clone() }).filter(|_| fit)
-    };
-    one.iter().find_map(|one| other.iter().find_map(|other| union(one, other))).into_iter().collect()
 }
 
 /// The positions at which a block puts a place out.
@@ -838,12 +906,12 @@ fn name_of(operation: Operation) -> &'static str {
 
 impl Known {
     fn same() -> Known {
-        Known { extent: Extent::Same, places: Vec::new(), always: Vec::new(), keys: Vec::new() }
+        Known { first: None, extent: Extent::Same, places: Vec::new(), always: Vec::new(), keys: None }
     }
 }
 
 impl Answer {
     fn same() -> Answer {
-        Answer { extent: Extent::Same, places: Vec::new(), keys: Vec::new(), rest: Rest::default() }
+        Answer { extent: Extent::Same, places: Vec::new(), keys: None, rest: Rest::default() }
     }
 }

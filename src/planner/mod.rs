@@ -243,6 +243,8 @@ struct Use {
     table: std::sync::Arc<Table>,
     /// The shard key: each column's own name, and as this use calls it.
     columns: Vec<(String, String)>,
+    /// None of these columns can be NULL.
+    not_null: bool,
     insert: bool,
 }
 

@@ -98,11 +98,7 @@ pub fn spoiled(what: &str) -> PgError {
 }
 
 /// Two parts of one FROM list whose matching rows may be on different shards.
-pub fn not_joined(one: &str, other: &str, equality: Option<&str>) -> PgError {
-    let hint = match equality {
-        Some(equality) => format!("Join them on their shard keys: {equality}."),
-        None => "Only tables of one keyspace and one vindex can be joined on their shard keys.".to_string(),
-    };
+pub fn not_joined(one: &str, other: &str, hint: String) -> PgError {
     PgError::unsupported(format!("{one} and {other} are not joined on their shard keys"))
         .with_detail("Rows that belong together may be on different shards.")
         .with_hint(hint)

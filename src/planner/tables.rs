@@ -89,10 +89,11 @@ impl Planner<'_> {
                     self.keyspaces.push(table.keyspace);
                     self.reasons.push(format!("table {bare}: a copy on every shard"));
                 }
-                self.uses.push(Use { instance: at, name, reference: true, table, columns: Vec::new(), insert: false });
+                self.uses.push(Use { instance: at, name, reference: true, table, columns: Vec::new(), not_null: false, insert: false });
             }
-            Place::Sharded { table, .. } => {
+            Place::Sharded { table, relation } => {
                 self.floating = false;
+                let key = |name: &String| relation.column(name).and_then(|at| relation.columns.get(at));
                 let column = |key: &String| {
                     let place = originals.iter().position(|name| name == key)?;
                     renamed.get(place).map(|now| (key.clone(), now.clone()))
@@ -103,12 +104,16 @@ impl Planner<'_> {
                     }
                     _ => Some(Vec::new()),
                 };
+                let not_null = columns
+                    .iter()
+                    .flatten()
+                    .all(|(name, _)| key(name).is_some_and(|column| column.not_null));
                 let Some(columns) = columns else {
                     return Err(PgError::unsupported(format!("table \"{bare}\" lacks its shard key column"))
                         .with_detail("The vschema names a column that the table on the shards does not have.")
                         .with_hint("Correct shard_key in the vschema, or add the column."));
                 };
-                self.uses.push(Use { instance: at, name, reference: false, table, columns, insert: false });
+                self.uses.push(Use { instance: at, name, reference: false, table, columns, not_null, insert: false });
             }
         }
         Ok(at)

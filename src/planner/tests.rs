@@ -103,28 +103,28 @@ keyspace = "side"
 shard_local = ["order_total"]
 "#;
 
-/// `name type[*][!][=][@]`: `*` from a sequence, `!` of a collation that calls different bytes equal, `=` with a default, `@` with one that
+/// `name type[*][!][=][@][#]`: `#` is NOT NULL, `*` from a sequence, `!` of a collation that calls different bytes equal, `=` with a default, `@` with one that
 /// tells the time.
 const TABLES: &[(&str, &str, &[&str], &str)] = &[
-    ("public.customers", "id int8, name text, region text", &["id", "region,id"], "s0 s1 s2 s3"),
+    ("public.customers", "id int8#, name text, region text", &["id", "region,id"], "s0 s1 s2 s3"),
     (
         "public.orders",
-        "id int8*, customer_id int8, total numeric, placed timestamptz@",
+        "id int8*, customer_id int8#, total numeric, placed timestamptz@",
         &["customer_id,id"],
         "s0 s1 s2 s3",
     ),
     (
         "public.items",
-        "customer_id int4, order_id int8, product text, qty int4=",
+        "customer_id int4#, order_id int8, product text, qty int4=",
         &["customer_id,order_id,product", "product"],
         "s0 s1 s2 s3",
     ),
     ("public.events", "day date, kind text, at timestamptz=", &[], "s0 s1 s2 s3"),
     ("public.regions", "region text, name text", &["region"], "s0 s1 s2 s3"),
     ("public.accounts", "account int8, balance numeric", &["account"], "s0 s1 s2 s3"),
-    ("public.tags", "tag text, uses int8", &["tag"], "s0 s1 s2 s3"),
+    ("public.tags", "tag text#, uses int8", &["tag"], "s0 s1 s2 s3"),
     ("public.codes", "code bpchar, meaning text", &["code"], "s0 s1 s2 s3"),
-    ("public.pairs", "a int8, b text, c int4", &["a,b"], "s0 s1 s2 s3"),
+    ("public.pairs", "a int8#, b text#, c int4", &["a,b"], "s0 s1 s2 s3"),
     ("public.audited", "customer_id int8, note text", &[], "s0 s1 s2 s3"),
     ("public.fuzzy", "word text!, n int4", &[], "s0 s1 s2 s3"),
     ("sales.orders", "id int8, amount numeric", &["id"], "s0 s1 s2 s3"),
@@ -158,12 +158,12 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         .filter(|column| !column.is_empty())
         .map(|column| {
             let (name, word) = column.split_once(' ').unwrap();
-            let type_name = word.trim_end_matches(['*', '!', '=', '@']);
+            let type_name = word.trim_end_matches(['*', '!', '=', '@', '#']);
             Column {
                 name: name.into(),
                 type_oid: type_oid(type_name),
                 type_name: type_name.into(),
-                not_null: false,
+                not_null: word.ends_with('#'),
                 default: match word.as_bytes().last() {
                     Some(b'*') => ColumnDefault::Sequence,
                     Some(b'=') => ColumnDefault::Expression,
@@ -207,9 +207,10 @@ fn catalog() -> Catalog {
     ));
     add(relation("public.orders_id_seq", "", &[], "s0 s1 s2 s3", RelationKind::Sequence));
     add(relation("public.settings_id_seq", "", &[], "s4", RelationKind::Sequence));
-    for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false)] {
+    for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false), ("first_of", true)] {
         catalog.functions.insert(name.into(), Function { immutable });
     }
+    catalog.aggregates.insert("first_of".into());
     for name in ["pg_class", "pg_namespace", "pg_attribute", "pg_type", "pg_stat_activity"] {
         catalog.system_relations.insert(name.into());
     }
@@ -295,17 +296,17 @@ impl Bench {
     }
 }
 
-/// What each shard is sent, if it is not the text as it is, and what becomes of the rows.
+/// What EXPLAIN does not show of a merge.
 fn shown(gather: &Gather, text: &str, literal: bool) -> Vec<String> {
-    let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
-    let mut lines = vec![format!("  Merge: {:?}{}", gather.merge, if literal { ", for these literals only" } else { "" })];
-    if gather.window != Default::default() {
-        lines.push(format!("  Window: {:?}", gather.window));
+    let mut lines = Vec::new();
+    if literal {
+        lines.push("  for these literals only".to_string());
     }
     if let Some(sent) = &gather.text {
+        let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
         let sent = render(sent, text, &tokens, None, None);
         lines.push(format!("  Sent: {}", sent.map_or_else(|error| error.message, |sent| sent.sql)));
-        lines.push(format!("  Hidden: {:?}", gather.hidden));
+        lines.push(format!("  Hidden: {:?}, {:?}, {:?}", gather.hidden, gather.merge, gather.window));
     }
     lines
 }

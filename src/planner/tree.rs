@@ -70,6 +70,8 @@ pub(super) struct Query {
     pub locked: bool,
     /// Sub-queries in LIMIT, in VALUES and in a set operation's ORDER BY.
     pub inside: Vec<Inside>,
+    /// A function in it gives another value with each call.
+    pub volatile: bool,
     /// It is recursive: its own name stands in it.
     pub recursive: bool,
     /// The uses of tables in it.
@@ -347,7 +349,7 @@ pub(super) fn united(first: Outputs, arms: &[Outputs]) -> (Outputs, Vec<Option<K
 }
 
 /// Of two comparable types the one that PostgreSQL gives to a column of both.
-fn wider(one: KeyType, other: KeyType) -> KeyType {
+pub(super) fn wider(one: KeyType, other: KeyType) -> KeyType {
     let width = |key| match key {
         KeyType::Int2 => 1,
         KeyType::Int4 => 2,

@@ -102,6 +102,8 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             copy(context, text, tokens, *from)
         }
         Command::Fetch(_) | Command::Move(_) | Command::ClosePortal(_) => {
+            // If its rows tell the time, DECLARE has said so.
+            effects.timed = false;
             return simple(Fallback::Attached, "the cursor is where the transaction is", effects);
         }
         Command::Show(_) => {

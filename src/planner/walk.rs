@@ -31,7 +31,7 @@ impl Planner<'_> {
         if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
             return Err(refuse::construct("this clause of a query"));
         }
-        let ctes = self.ctes.len();
+        let (ctes, volatile) = (self.ctes.len(), self.tree.volatile);
         self.tree.open_query(self.instances.len());
         if let Some(with) = with {
             self.with(with)?;
@@ -58,6 +58,7 @@ impl Planner<'_> {
         part.body = outputs.part;
         part.limited = limit_clause.is_some() || fetch.is_some();
         part.ordered = order_by.is_some();
+        part.volatile = self.tree.volatile > volatile;
         part.locked = !locks.is_empty();
         outputs.part = Some(self.tree.add(Part::Query(part)));
         self.ctes.truncate(ctes);

@@ -52,12 +52,11 @@ use shard::{ShardPool, Turn};
 /// How long a login's greeting is believed: so late an `ALTER ROLE ... SET` reaches new clients.
 const GREETING_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How often a pause looks whether all connections are closed.
-const PAUSE_STEP: Duration = Duration::from_millis(20);
-
 /// What a login finds set, beside what servers report by themselves.
 const DEFAULTS: &str = "SELECT pg_catalog.current_setting('search_path'), \
     pg_catalog.current_setting('default_transaction_isolation')";
+/// How often a pause looks whether all connections are closed.
+const PAUSE_STEP: Duration = Duration::from_millis(20);
 
 /// All server connections.
 #[derive(Debug)]

@@ -172,7 +172,11 @@ impl Session {
             Command::Notify => {
                 Action::forward(Destination::Home, Effects { writes: true, ..Effects::default() }, After::Nothing)
             }
-            Command::ClosePortal(_) => Action::forward(here, Effects::default(), After::Recheck),
+            Command::ClosePortal(name) => {
+                let destination = self.toward_cursor(here, text);
+                name.iter().for_each(|name| self.forget_cursor(name));
+                Action::forward(destination, Effects::default(), After::Recheck)
+            }
             Command::Explain { inner, .. } => {
                 let inner = text.get(inner.clone()).unwrap_or_default();
                 let normal = self.normal(inner)?;

@@ -124,6 +124,7 @@ impl Session {
     fn dismiss(&mut self) {
         self.attached = None;
         self.portals.clear();
+        self.close_cursors();
         let mut told = false;
         for index in (0..self.held.len()).rev() {
             if self.held[index].part.take().is_none() {

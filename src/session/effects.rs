@@ -147,6 +147,7 @@ impl Session {
                 match status {
                     b'I' => {
                         self.held[index].part = None;
+                        self.close_cursors();
                         if self.participants().next().is_some() {
                             // Nothing that is let through does this; a part that were forgotten would be lost in silence.
                             self.doom(PgError::new(

@@ -236,10 +236,12 @@ impl Session {
         if let Destination::Shards { shards, rows } = destination {
             return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
         }
-        let shard = self.locate(destination).await?;
+        let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        self.note_cursor(&statement.text, shard)?;
+        self.note_portal(view.portal, shard)?;
         self.prove(index);
         self.note_effects(&plan.effects);
         let name = self.have_prepared(index, &statement);
@@ -302,6 +304,7 @@ impl Session {
                     return Ok(());
                 }
                 self.prove_all().await?;
+                self.attach_portal(subject.name).await?;
                 // A portal may also be a cursor that SQL's DECLARE made.
                 let Some(index) = self.attached else { return Err(no_portal(subject.name).into()) };
                 self.held[index].lease.outgoing.extend_from_slice(frame);
@@ -321,6 +324,7 @@ impl Session {
         }
         self.open_unopened().await?;
         self.prove_all().await?;
+        self.attach_portal(view.portal).await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
             Some((_, Portal::Local { statement })) => Some(statement.clone()),
             Some((_, Portal::Remote { plan, after: meant })) => {
@@ -418,6 +422,8 @@ impl Session {
                     self.answer(answer);
                     return Ok(());
                 }
+                self.attach_portal(subject.name).await?;
+                self.forget_cursor(subject.name);
                 let known = self.portals.iter().position(|(name, _)| name == subject.name);
                 let removed = known.map(|at| self.portals.swap_remove(at).1);
                 if let (None | Some(Portal::Remote { .. }), Some(index)) = (&removed, self.attached) {

@@ -12,19 +12,20 @@
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
-pub mod activity;
 mod ask;
+pub mod activity;
 mod attach;
 mod begin;
 mod command;
 mod commit;
+mod cursors;
 mod effects;
 mod extended;
 mod gate;
 mod io;
 mod local;
-pub mod meter;
 mod participants;
+pub mod meter;
 mod prove;
 mod route;
 mod scatter;
@@ -57,6 +58,7 @@ use crate::sqlstate::SqlState;
 use crate::types::key::DecodeContext;
 
 use client::Client;
+use cursors::Cursor;
 use effects::After;
 use extended::{Batch, Portal};
 use participants::Part;
@@ -108,6 +110,8 @@ pub struct Session {
     portals: Vec<(String, Portal)>,
     /// A portal over several shards that has been bound and is not open yet.
     unopened: Option<Box<str>>,
+    /// Where cursors and portals are that outlive their batch.
+    cursors: Vec<Cursor>,
     batch: Batch,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
@@ -245,6 +249,7 @@ impl Session {
             unnamed: None,
             portals: Vec::new(),
             unopened: None,
+            cursors: Vec::new(),
             batch: Batch::default(),
             proving: VecDeque::new(),
             journal: Vec::new(),
@@ -381,11 +386,11 @@ impl Session {
     }
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
-        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         if self.unopened.is_some() && !matches!(tag, b'D' | b'E') {
             let opened = self.open_unopened().await;
-            self.tell(opened, b'B').await?;
+            self.tell(opened, b'B', &[]).await?;
         }
+        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         let outcome = match tag {
             _ if waited.is_err() => waited,
             _ if self.copy_in => self.copy_frame(tag, frame),
@@ -418,12 +423,12 @@ impl Session {
                 .into());
             }
         };
-        self.meter_outcome(&outcome, tag, frame);
-        self.tell(outcome, tag).await
+        self.tell(outcome, tag, frame).await
     }
 
     /// Tells the client of an error that its message led to.
-    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8) -> Result<(), Over> {
+    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        self.meter_outcome(&outcome, tag, frame);
         if self.implicit && outcome.is_err() {
             // Nothing that it says is news: the statement has failed.
             let _ = self.end_implicit(false).await;

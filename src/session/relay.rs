@@ -433,7 +433,11 @@ impl Relay {
                 _ => {}
             }
             match next {
-                Expect::Sync { .. } => return Event::Failed { code, cached_plan },
+                Expect::Sync { pass } => {
+                    // One of ours comes before the client's, up to which its messages are void.
+                    self.skipping |= !*pass;
+                    return Event::Failed { code, cached_plan };
+                }
                 Expect::Query { pass: true } if theirs => self.skipped.queries += 1,
                 Expect::Query { pass } => {
                     *next = Expect::Sync { pass: *pass };

@@ -72,10 +72,10 @@ pub struct Shared {
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
-    /// What statements cost.
-    pub meters: Arc<Meters>,
     /// Names of prepared transactions.
     pub gids: Gids,
+    /// What statements cost.
+    pub meters: Arc<Meters>,
     /// A secret of this process: nobody can prepare texts whose hashes meet.
     pub seed: u64,
     /// An operator's wish.
@@ -99,8 +99,8 @@ impl Shared {
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
-            meters,
             gids: Gids::new(u32::from_ne_bytes(instance)),
+            meters,
             seed,
             shutdown: watch::Sender::new(None),
             reloader: ArcSwapOption::empty(),

@@ -178,7 +178,7 @@ impl Session {
                 }
             } else {
                 let (plan, destination) = self.decide(statement)?;
-                (destination, plan.effects.clone())
+                (self.toward_cursor(destination, statement), plan.effects.clone())
             };
             destinations.push(destination);
             tallies.push(these.tally);
@@ -200,6 +200,9 @@ impl Session {
             return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
         }
         self.attach(shard).await?;
+        for statement in statements {
+            self.note_cursor(statement, shard)?;
+        }
         self.forward_query(frame, &effects, afters, &tallies);
         Ok(())
     }
@@ -212,10 +215,16 @@ impl Session {
         effects: &Effects,
         after: After,
     ) -> Result<(), Trouble> {
-        let shard = self.locate(destination).await?;
+        // Only where a cursor could be meant is the text looked at again.
+        let text = match self.transaction.is_idle() && self.cursors.is_empty() && effects.pin.is_none() {
+            true => "",
+            false => protocol::frontend::query(&frame[protocol::frame::HEADER..])?,
+        };
+        let shard = self.locate(self.toward_cursor(destination, text)).await?;
         self.admit(shard, effects)?;
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        self.note_cursor(text, shard)?;
         self.note_effects(effects);
         self.meter_sent(effects.tally.as_ref());
         self.after.push_back(after);

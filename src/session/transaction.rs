@@ -228,9 +228,9 @@ impl<S: Clone> Transaction<S> {
         &self.prelude[self.prelude.partition_point(|replay| replay.number <= done)..]
     }
 
-    /// Whether the prelude is whole, so that another backend can join.
+    /// Whether BEGIN is known and the prelude whole, so that another backend can join.
     pub fn can_be_joined(&self) -> bool {
-        !self.overflown
+        !self.overflown && !self.begin.is_empty()
     }
 
     /// Whether the block's own statements make it SERIALIZABLE; none if they say nothing of isolation.

@@ -273,7 +273,10 @@ impl<'a> Reader<'a> {
     fn begin(&mut self) -> Option<Command<'a>> {
         let mut read_only = false;
         while let Some(token) = self.advance() {
-            if token.is(self.text, "read") {
+            if token.is(self.text, "repeatable") {
+                // Its `READ` is no access mode.
+                let _ = self.eat("read");
+            } else if token.is(self.text, "read") {
                 // `READ COMMITTED` is an isolation level and leaves the mode alone; of two modes PostgreSQL obeys the last.
                 if self.eat("only") {
                     read_only = true;

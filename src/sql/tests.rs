@@ -174,6 +174,8 @@ fn commands_are_told_by_their_first_tokens() {
         ("BEGIN", "Begin { read_only: false }"),
         ("START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE;", "Begin { read_only: true }"),
         ("BEGIN WORK READ WRITE", "Begin { read_only: false }"),
+        ("BEGIN ISOLATION LEVEL REPEATABLE READ", "Begin { read_only: false }"),
+        ("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", "Begin { read_only: true }"),
         ("COMMIT AND CHAIN", "Commit { chain: true }"),
         ("END", "Commit { chain: false }"),
         ("ROLLBACK AND NO CHAIN", "Rollback { chain: false }"),

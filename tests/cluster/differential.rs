@@ -1,25 +1,23 @@
 //! Promise 1 put to the test: every statement of `statements/*.txt`, and as many made-up ones as one likes, is asked through Goldseam
 //! over four shards and of one plain PostgreSQL. The answers must be the same, or Goldseam must refuse.
 //!
-//! A file is a topic. In it a line `# sentence` says what is asked, then come one or more statements, each ended by `;` at a line's
-//! end, and a blank line ends the session that runs them. A line `-- $ int4:b:42 | :t:abc` before a statement gives its parameters:
-//! declared type or nothing, binary or text format, value. Nothing is marked as refused or answered, so a refusal may turn into an
-//! answer without an edit here; but what is in a file named `routed_*.txt` must be answered.
+//! How a file is written is told in [`statements`](crate::statements). Nothing is marked as refused or answered, so a refusal may turn into
+//! an answer without an edit here; but what is in a file named `routed_*.txt` must be answered.
 //!
 //! Statements run by the simple protocol and again by the extended one. Those of a file with `writes` in its name run in a
-//! transaction that is rolled back.
+//! transaction that is rolled back. Statements over several shards have a proof of their own ([`proof`](crate::proof)).
 //!
 //! `GOLDSEAM_SEED` and `GOLDSEAM_STATEMENTS` vary the made-up statements.
 
 use std::error::Error;
 use std::path::Path;
 
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::fixture;
 use crate::generator::Generator;
+use crate::statements::{Case, Parameter, Step, parse};
 
 /// What a statement gives: column names (with types, where the protocol's client shows them), rows, the tag's count; or an error.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,126 +31,6 @@ enum Answer {
 enum Verdict {
     Same,
     Refused(String),
-}
-
-/// One session: what it is about, and its statements with their parameters.
-struct Case {
-    sentence: String,
-    steps: Vec<(Vec<Parameter>, String)>,
-}
-
-/// A parameter as the file writes it.
-#[derive(Debug, Clone)]
-struct Parameter {
-    declared: Option<Type>,
-    format: Format,
-    value: Option<String>,
-}
-
-fn parse(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    for block in text.split("\n\n").filter(|block| !block.trim().is_empty()) {
-        let mut case = Case { sentence: String::new(), steps: Vec::new() };
-        let (mut parameters, mut statement) = (Vec::new(), String::new());
-        for line in block.trim_matches('\n').lines() {
-            if let Some(sentence) = line.strip_prefix("# ") {
-                case.sentence = sentence.to_string();
-            } else if let Some(list) = line.strip_prefix("-- $ ") {
-                parameters = list.split(" | ").map(parameter).collect();
-            } else {
-                statement += line;
-                match statement.strip_suffix(';') {
-                    Some(whole) => {
-                        case.steps.push((std::mem::take(&mut parameters), whole.to_string()));
-                        statement.clear();
-                    }
-                    None => statement.push('\n'),
-                }
-            }
-        }
-        assert!(statement.is_empty(), "no `;` at the end of: {statement}");
-        assert!(!case.sentence.is_empty() && !case.steps.is_empty(), "no sentence or no statement: {block}");
-        cases.push(case);
-    }
-    cases
-}
-
-fn parameter(text: &str) -> Parameter {
-    let mut parts = text.splitn(3, ':');
-    let (declared, format, value) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-    let declared = match declared {
-        "" => None,
-        "int2" => Some(Type::INT2),
-        "int4" => Some(Type::INT4),
-        "int8" => Some(Type::INT8),
-        "numeric" => Some(Type::NUMERIC),
-        "float8" => Some(Type::FLOAT8),
-        "text" => Some(Type::TEXT),
-        "varchar" => Some(Type::VARCHAR),
-        "bpchar" => Some(Type::BPCHAR),
-        "name" => Some(Type::NAME),
-        "date" => Some(Type::DATE),
-        "timestamp" => Some(Type::TIMESTAMP),
-        "timestamptz" => Some(Type::TIMESTAMPTZ),
-        "int4[]" => Some(Type::INT4_ARRAY),
-        "int8[]" => Some(Type::INT8_ARRAY),
-        "text[]" => Some(Type::TEXT_ARRAY),
-        other => panic!("type {other}"),
-    };
-    let format = if format == "b" { Format::Binary } else { Format::Text };
-    Parameter { declared, format, value: (value != "NULL").then(|| value.to_string()) }
-}
-
-impl ToSql for Parameter {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Some(value) = &self.value else { return Ok(IsNull::Yes) };
-        if matches!(self.format, Format::Text) {
-            out.extend_from_slice(value.as_bytes());
-            return Ok(IsNull::No);
-        }
-        match *ty {
-            Type::INT2 => value.parse::<i16>()?.to_sql(ty, out),
-            Type::INT4 => value.parse::<i32>()?.to_sql(ty, out),
-            Type::INT8 => value.parse::<i64>()?.to_sql(ty, out),
-            Type::FLOAT8 => value.parse::<f64>()?.to_sql(ty, out),
-            Type::INT4_ARRAY => ints::<i32>(value)?.to_sql(ty, out),
-            Type::INT8_ARRAY => ints::<i64>(value)?.to_sql(ty, out),
-            // Days, or microseconds, since 2000.
-            Type::DATE => {
-                out.extend_from_slice(&value.parse::<i32>()?.to_be_bytes());
-                Ok(IsNull::No)
-            }
-            Type::TIMESTAMP | Type::TIMESTAMPTZ => {
-                out.extend_from_slice(&value.parse::<i64>()?.to_be_bytes());
-                Ok(IsNull::No)
-            }
-            // One digit of base 10,000, and a scale of one.
-            Type::NUMERIC => {
-                for part in [1, 0, 0, 1, value.parse::<i16>()?] {
-                    out.extend_from_slice(&i16::to_be_bytes(part));
-                }
-                Ok(IsNull::No)
-            }
-            _ => {
-                out.extend_from_slice(value.as_bytes());
-                Ok(IsNull::No)
-            }
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        self.format
-    }
-
-    to_sql_checked!();
-}
-
-fn ints<T: std::str::FromStr>(list: &str) -> Result<Vec<T>, T::Err> {
-    list.split(',').map(str::parse).collect()
 }
 
 /// A value as the server sent it.
@@ -298,7 +176,7 @@ async fn run(
             client.batch_execute("BEGIN").await.unwrap();
         }
     }
-    for (parameters, sql) in &case.steps {
+    for Step { parameters, sql, .. } in &case.steps {
         let (found, expected) = if by_extended || !parameters.is_empty() {
             (extended(proxy, sql, parameters).await, extended(oracle, sql, parameters).await)
         } else {
@@ -322,6 +200,7 @@ async fn run(
 async fn every_statement_is_answered_as_by_one_server_or_refused() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/statements");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
     files.sort();
     let (mut same, mut refused, mut differences) = (0, 0, Vec::new());
     for file in files {
@@ -330,7 +209,7 @@ async fn every_statement_is_answered_as_by_one_server_or_refused() {
         let fixture = fixture::get();
         let (mut proxy, mut oracle) = (fixture.proxy().await, fixture.oracle().await);
         for case in parse(&std::fs::read_to_string(&file).unwrap()) {
-            let protocols = if case.steps.iter().all(|(parameters, _)| parameters.is_empty()) { 2 } else { 1 };
+            let protocols = if case.steps.iter().all(|step| step.parameters.is_empty()) { 2 } else { 1 };
             let mut answered = true;
             for protocol in 0..protocols {
                 // A case of one statement leaves nothing behind.

@@ -18,10 +18,10 @@ pub struct Wire {
     pub parameters: BTreeMap<String, String>,
     /// Channels and payloads of notifications.
     pub notifications: Vec<(String, String)>,
-    /// The column names of the last row description.
-    pub columns: Vec<String>,
     /// Process id and secret for a cancel request.
     key: Vec<u8>,
+    /// The column names of the last row description.
+    pub columns: Vec<String>,
 }
 
 /// What an ErrorResponse says.
@@ -70,8 +70,13 @@ impl Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| lost(error.to_string()))?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let (parameters, notifications) = (BTreeMap::new(), Vec::new());
-        let mut wire = Wire { stream, parameters, notifications, columns: Vec::new(), key: Vec::new() };
+        let mut wire = Wire {
+            stream,
+            parameters: BTreeMap::new(),
+            notifications: Vec::new(),
+            key: Vec::new(),
+            columns: Vec::new(),
+        };
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for (name, value) in [("user", user), ("database", database)].iter().chain(startup) {
             body.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
@@ -212,8 +217,9 @@ impl Wire {
         cancel(port, &self.key);
     }
 
+    /// The next message; none if the connection is closed.
     #[track_caller]
-    fn message(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         match self.stream.read_exact(&mut head) {
             Ok(()) => {}
@@ -270,7 +276,8 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
     row
 }
 
-fn refusal(body: &[u8]) -> Refusal {
+/// What an ErrorResponse says.
+pub fn refusal(body: &[u8]) -> Refusal {
     let fields: BTreeMap<u8, String> = body
         .split(|byte| *byte == 0)
         .filter(|field| !field.is_empty())

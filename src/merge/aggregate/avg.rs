@@ -1,7 +1,8 @@
 //! `avg`: the sum of the sums by the sum of the counts.
 //!
-//! Of integers and numerics the quotient is numeric, with PostgreSQL's choice of decimals. `avg(float4)` is PostgreSQL's sum in double
-//! precision, which a shard's `sum(float4)` has lost: that is not done here, nor can a final statement do it.
+//! Of integers and numerics the quotient is numeric, with PostgreSQL's choice of decimals. `avg(float4)` is
+//! PostgreSQL's sum in double precision, which a shard's `sum(float4)` has lost: that is not done here, nor can a final
+//! statement do it.
 
 use super::sum::Terms;
 use super::{Accumulator, Method, fixed};

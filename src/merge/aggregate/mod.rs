@@ -1,7 +1,7 @@
 //! Aggregates: how the shards' partial results become one. One file per function, one line in [`method`].
 //!
-//! A shard's partial result is the aggregate over its own rows; for `avg` it is a sum and a count. NULL is the result over no rows, and
-//! adds nothing.
+//! A shard's partial result is the aggregate over its own rows; for `avg` it is a sum and a count. NULL is the result
+//! over no rows, and adds nothing.
 
 mod avg;
 mod bits;

@@ -1,7 +1,7 @@
 //! `sum`: of the partial sums' type, which is the type of the whole sum too.
 //!
-//! Sums of floats depend on the order of the terms, in PostgreSQL as here. The shards' sums are added in the order of the shards, whichever
-//! answers first, so that the same statement over the same rows has the same result.
+//! Sums of floats depend on the order of the terms, in PostgreSQL as here. The shards' sums are added in the order of
+//! the shards, whichever answers first, so that the same statement over the same rows has the same result.
 
 use std::collections::BTreeMap;
 

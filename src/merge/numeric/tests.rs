@@ -82,7 +82,13 @@ fn bytes_that_are_no_numeric_are_refused() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>, weight: i16, scale in 0_u16..300, digits in proptest::collection::vec(0_u16..10_100, 0..20), count: u64) {
+    fn no_bytes_make_it_panic(
+        bytes: Vec<u8>,
+        weight: i16,
+        scale in 0_u16..300,
+        digits in proptest::collection::vec(0_u16..10_100, 0..20),
+        count: u64,
+    ) {
         let _ = text(&bytes);
         let mut sum = Sum::default();
         let mut frame = Vec::new();

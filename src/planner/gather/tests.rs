@@ -1,7 +1,7 @@
 //! Merges as data: `cases/*.txt` hold a sentence, a statement, and what the shards are sent, how their answers are merged, and how a server
 //! finishes. `GOLDSEAM_BLESS=1 cargo test gather` writes what the planner says now; read the difference before you commit it.
 //!
-//! The statements' tables are real in the last test: PostgreSQL must understand every text that is sent.
+//! In [`real`] the tables are real: PostgreSQL must understand every text that is sent, and the merge must be its own answer.
 
 use std::sync::Arc;
 
@@ -11,13 +11,15 @@ use super::Covered;
 use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind};
 use crate::error::PgError;
 use crate::plan::Gather;
-use crate::plan::gather::{By, Item, Merge, OrderKey, Piece, Text};
+use crate::plan::gather::{By, Item, Merge, OrderKey, Text};
 use crate::plan::render::render;
 use crate::planner::scope::Scope;
 use crate::planner::{Context, Planner};
 use crate::sql::{self, Limits, parse};
 use crate::types::{KeyspaceId, ShardId, oid};
 use crate::vschema::{self, Vschema};
+
+mod real;
 
 const LAYOUT: &str = r#"
 [keyspace.commerce]
@@ -130,7 +132,7 @@ fn rendered(text: &Text, statement: &str, parts: usize) -> String {
     let shown = rendered.parameters.iter().map(|number| format!("${}", number + 1)).collect::<Vec<_>>().join(", ");
     let with = if plain == rendered.parameters { String::new() } else { format!("   [with {shown}]") };
     let mut sql = rendered.sql;
-    if let Some(start) = sql.find("pg_catalog.unnest(") {
+    if let Some(start) = sql.find("unnest(") {
         let end = sql[start..].find(" AS goldseam (").unwrap() + start;
         let end = sql[end..].find(')').unwrap() + end + 1;
         sql.replace_range(start..end, "PARTS");
@@ -203,21 +205,44 @@ fn show(gather: &Gather, statement: &str) -> Vec<String> {
     lines
 }
 
-/// `no C` before a statement: the database's default collation does not compare bytes; `covered`: the shard key is in groups, DISTINCT, windows.
-fn read(head: &str) -> (String, bool, Covered) {
-    let (mut bytewise, mut covered, mut text) = (true, Covered::default(), Vec::new());
+/// A case's question.
+struct Case {
+    text: String,
+    /// The database's default collation compares bytes.
+    bytewise: bool,
+    covered: Covered,
+    /// The parameters' values.
+    values: Vec<String>,
+}
+
+/// `no C` before a statement: the database's default collation does not compare bytes; `covered`: the shard key is in groups, DISTINCT, windows;
+/// `with: 1, a`: the parameters' values.
+fn read(head: &str) -> Case {
+    let mut case = Case { text: String::new(), bytewise: true, covered: Covered::default(), values: Vec::new() };
+    let mut text = Vec::new();
     for line in head.lines().filter(|line| !line.starts_with('#')) {
         match line {
-            "no C" => bytewise = false,
-            "covered" => covered = Covered { groups: true, distinct: true, windows: true },
-            _ => text.push(line),
+            "no C" => case.bytewise = false,
+            "covered" => case.covered = Covered { groups: true, distinct: true, windows: true },
+            line => match line.strip_prefix("with: ") {
+                Some(values) => case.values = values.split(", ").map(str::to_string).collect(),
+                None => text.push(line),
+            },
         }
     }
-    (text.join("\n"), bytewise, covered)
+    case.text = text.join("\n");
+    case
+}
+
+/// The questions of one file.
+fn cases(file: &str) -> Vec<Case> {
+    let text = std::fs::read_to_string(format!("{}/{file}", folder())).unwrap();
+    let heads = text.split("\n\n").filter_map(|block| block.split_once("\n----")).map(|(head, _)| head);
+    heads.map(read).collect()
 }
 
 fn run(head: &str) -> String {
-    let (text, bytewise, covered) = read(head);
+    let Case { text, bytewise, covered, .. } = read(head);
     let (gather, literal) = gather(&text, bytewise, covered);
     let mut lines = match &gather {
         Ok(gather) => show(gather, &text),
@@ -280,69 +305,25 @@ fn every_statement_has_its_merge() {
 /// Plans are shared by texts that differ in literals: unless the plan says otherwise, it must not depend on them.
 #[test]
 fn other_literals_have_the_same_merge() {
-    for file in files() {
-        let text = std::fs::read_to_string(format!("{}/{file}", folder())).unwrap();
-        for block in text.split("\n\n").filter(|block| block.contains("\n----")) {
-            let (statement, bytewise, covered) = read(block.split("\n----").next().unwrap());
-            let (merge, literal) = gather(&statement, bytewise, covered);
-            if literal {
-                continue;
-            }
-            let tokens = sql::lex(&statement, &Limits::default()).unwrap();
-            let mut other = String::new();
-            let mut copied = 0;
-            for token in &tokens {
-                let kind = sql::normalize::literal_kind(token.kind, token.text(&statement).as_bytes());
-                let replaced = match kind {
-                    Some(sql::LiteralKind::Integer) => "7",
-                    Some(sql::LiteralKind::String) => "'other'",
-                    _ => continue,
-                };
-                other += &statement[copied..token.start as usize];
-                other += replaced;
-                copied = token.end as usize;
-            }
-            other += &statement[copied..];
-            let (second, literal) = gather(&other, bytewise, covered);
-            assert!(!literal, "{other}");
-            assert_eq!(merge.as_ref().ok(), second.as_ref().ok(), "{statement}\n{other}");
+    for Case { text, bytewise, covered, .. } in files().iter().flat_map(|file| cases(file)) {
+        let (merge, literal) = gather(&text, bytewise, covered);
+        if literal {
+            continue;
         }
-    }
-}
-
-/// All texts as a server reads them.
-#[test]
-fn postgresql_understands_every_text() {
-    let postgres = crate::backend::testing::Postgres::start();
-    let mut script = String::from(
-        "create collation en (provider = icu, locale = 'en'); create collation blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-         create function slugify(text) returns text language sql immutable as 'select $1';
-         create function lookup(text) returns text language sql stable as 'select $1';\n",
-    );
-    for (name, columns) in TABLES {
-        let columns = columns.replace('~', " collate en").replace('^', " collate \"C\"").replace('!', " collate blind");
-        script += &format!("create table {name} ({columns});\n");
-    }
-    let mut statements = Vec::new();
-    for file in files() {
-        let text = std::fs::read_to_string(format!("{}/{file}", folder())).unwrap();
-        for block in text.split("\n\n").filter(|block| block.contains("\n----")) {
-            let (statement, bytewise, covered) = read(block.split("\n----").next().unwrap());
-            let tokens = sql::lex(&statement, &Limits::default()).unwrap();
-            let Ok(gather) = gather(&statement, bytewise, covered).0 else { continue };
-            statements.push(statement.clone());
-            let plain = |text: &Text| render(text, &statement, &tokens, None, Some(&[])).unwrap().sql;
-            statements.extend(gather.text.as_ref().map(plain));
-            if let Merge::Aggregate(aggregation) = &gather.merge
-                && let Some(finish) = &aggregation.finish
-            {
-                assert_eq!(finish.text.pieces.iter().filter(|piece| **piece == Piece::Parts).count(), 1);
-            }
+        let (mut other, mut copied) = (String::new(), 0);
+        for token in sql::lex(&text, &Limits::default()).unwrap() {
+            let replaced = match sql::normalize::literal_kind(token.kind, token.text(&text).as_bytes()) {
+                Some(sql::LiteralKind::Integer) => "7",
+                Some(sql::LiteralKind::String) => "'other'",
+                _ => continue,
+            };
+            other += &text[copied..token.start as usize];
+            other += replaced;
+            copied = token.end as usize;
         }
+        other += &text[copied..];
+        let (second, literal) = gather(&other, bytewise, covered);
+        assert!(!literal, "{other}");
+        assert_eq!(merge.as_ref().ok(), second.as_ref().ok(), "{text}\n{other}");
     }
-    for (at, statement) in statements.iter().enumerate() {
-        // A newline ends a comment at the end.
-        script += &format!("prepare p{at} as {statement}\n;\n");
-    }
-    postgres.sql(&script);
 }

@@ -1,0 +1,115 @@
+//! Which shard a cursor is on.
+//!
+//! A cursor, or a portal with a name, lives on the backend that opened it until the transaction ends, and one WITH HOLD beyond that.
+//! FETCH names no table, so that in a transaction over several shards nothing but the cursor's name says where to go. Portals of
+//! the protocol and cursors of SQL are one space of names (`src/backend/utils/mmgr/portalmem.c`).
+//!
+//! A cursor that a function has opened is not known here: FETCH of it goes to the attached backend, and is PostgreSQL's error if it is another's.
+
+use super::route::Destination;
+use super::{Session, Trouble};
+use crate::error::PgError;
+use crate::sql::{self, Command};
+use crate::sqlstate::SqlState;
+use crate::types::ShardId;
+
+/// An open cursor.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    name: String,
+    shard: ShardId,
+    hold: bool,
+}
+
+impl Session {
+    /// Where a statement goes that names a cursor, if that is known; else where it would go anyhow.
+    pub(super) fn toward_cursor(&self, destination: Destination, text: &str) -> Destination {
+        if destination != Destination::Attached || self.cursors.is_empty() {
+            return destination;
+        }
+        let name = match sql::classify(text) {
+            Command::Fetch(name) | Command::Move(name) | Command::ClosePortal(Some(name)) => name,
+            _ => return destination,
+        };
+        self.cursor_shard(&name).map_or(destination, Destination::Shard)
+    }
+
+    fn cursor_shard(&self, name: &str) -> Option<ShardId> {
+        self.cursors.iter().rev().find(|cursor| cursor.name == name).map(|cursor| cursor.shard)
+    }
+
+    /// Notes the cursor that a statement on this shard opens, if it does.
+    pub(super) fn note_cursor(&mut self, text: &str, shard: ShardId) -> Result<(), PgError> {
+        if may_declare(text)
+            && let Command::Declare { name, hold, .. } = sql::classify(text)
+        {
+            self.open_cursor(&name, shard, hold)?;
+        }
+        Ok(())
+    }
+
+    /// Notes a portal of the protocol: within a block it stays where it is.
+    pub(super) fn note_portal(&mut self, name: &str, shard: ShardId) -> Result<(), PgError> {
+        if self.transaction.is_idle() { Ok(()) } else { self.open_cursor(name, shard, false) }
+    }
+
+    fn open_cursor(&mut self, name: &str, shard: ShardId, hold: bool) -> Result<(), PgError> {
+        if let Some(known) = self.cursors.iter_mut().find(|cursor| cursor.name == name) {
+            (known.shard, known.hold) = (shard, hold);
+            return Ok(());
+        }
+        if self.cursors.len() >= self.state.config.limits.max_prepared_per_session {
+            return Err(PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many open cursors in this session")
+                .with_hint("Close some, or raise limits.max_prepared_per_session."));
+        }
+        self.cursors.push(Cursor { name: name.to_owned(), shard, hold });
+        Ok(())
+    }
+
+    /// A portal is closed, or its name is free again.
+    pub(super) fn forget_cursor(&mut self, name: &str) {
+        self.cursors.retain(|cursor| cursor.name != name);
+    }
+
+    /// The transaction is over, and with it all cursors but those WITH HOLD.
+    pub(super) fn close_cursors(&mut self) {
+        self.cursors.retain(|cursor| cursor.hold);
+    }
+
+    /// Attaches the backend of a portal, so that the message that names it goes there.
+    pub(super) async fn attach_portal(&mut self, name: &str) -> Result<(), Trouble> {
+        if self.cursors.is_empty() || self.transaction.is_idle() || self.transaction.is_failed() {
+            return Ok(());
+        }
+        match self.cursor_shard(name) {
+            Some(shard) => self.attach(shard).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether it is worth a closer look: the first word is DECLARE, or a comment stands before it.
+fn may_declare(text: &str) -> bool {
+    let text = text.trim_ascii_start().as_bytes();
+    let declare = |text: &[u8]| text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"declare"));
+    match text.first() {
+        Some(b'd' | b'D') => declare(text),
+        Some(b'/' | b'-') => text.windows(7).any(declare),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declare_is_seen_at_its_first_word_or_behind_a_comment() {
+        for text in ["DECLARE c CURSOR FOR SELECT 1", "  declare c", "/* x */ Declare c", "-- x\ndeclare c"] {
+            assert!(may_declare(text), "{text}");
+        }
+        for text in ["SELECT 'declare'", "DELETE FROM declare", "", "-- x\nselect 1", "decl"] {
+            assert!(!may_declare(text), "{text}");
+        }
+    }
+}
