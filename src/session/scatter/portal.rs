@@ -137,7 +137,7 @@ impl Session {
         if let Some(description) = run.merger.description() {
             return Ok(Some(Bytes::copy_from_slice(description)));
         }
-        let learned = match self.learn(job, run).await {
+        let learned = match self.learn(job, run, run.block).await {
             Ok(learned) => learned,
             Err(stop) => return Err(self.give_up(run, stop).await.into()),
         };
@@ -349,8 +349,14 @@ impl Session {
 
     /// The Sync of a batch that wrote on several shards: they commit, or none does.
     pub(in crate::session) async fn end_batch(&mut self) -> Result<(), Trouble> {
-        let commit = !self.transaction.is_failed();
-        self.end_implicit(commit).await
+        // What a statement of the batch still owes decides.
+        let ended_well = match self.come_to_rest().await {
+            Ok(()) => true,
+            Err(Trouble::Skipped) => false,
+            Err(trouble) => return Err(trouble),
+        };
+        self.relay.stop_skipping();
+        self.end_implicit(ended_well && !self.transaction.is_failed()).await
     }
 }
 
