@@ -149,13 +149,15 @@ impl Session {
                 if !run.described || self.client.outgoing.len() >= HIGH_WATER {
                     return Ok((false, None));
                 }
+                let wanted = run.wanted();
                 let step = run.merger.pump(&mut self.client.outgoing, room.saturating_sub(*rows))?;
                 *rows += step.rows;
                 Ok(match step.next {
                     Next::Done | Next::Finish => (true, Some(step.next)),
                     Next::Room if *rows >= room => (true, Some(step.next)),
                     Next::Room => (true, None),
-                    Next::Rows => (step.rows > 0, None),
+                    // Rows that were left out (duplicates, OFFSET) leave a shard that is wanted again, and has perhaps sent already.
+                    Next::Rows => (step.rows > 0 || run.wanted() > wanted, None),
                 })
             }
         }

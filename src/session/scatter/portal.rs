@@ -349,14 +349,8 @@ impl Session {
 
     /// The Sync of a batch that wrote on several shards: they commit, or none does.
     pub(in crate::session) async fn end_batch(&mut self) -> Result<(), Trouble> {
-        // What a statement of the batch still owes decides.
-        let ended_well = match self.come_to_rest().await {
-            Ok(()) => true,
-            Err(Trouble::Skipped) => false,
-            Err(trouble) => return Err(trouble),
-        };
-        self.relay.stop_skipping();
-        self.end_implicit(ended_well && !self.transaction.is_failed()).await
+        let commit = !self.transaction.is_failed();
+        self.end_implicit(commit).await
     }
 }
 

@@ -141,6 +141,11 @@ impl Run {
         }
     }
 
+    /// How many shards' rows are wanted.
+    pub fn wanted(&self) -> usize {
+        (0..self.parts.len()).filter(|index| self.merger.wants(*index)).count()
+    }
+
     /// Nothing is owed by any shard.
     pub fn is_at_rest(&self) -> bool {
         self.parts.iter().all(|part| part.held.is_none() || part.answers.is_idle())
