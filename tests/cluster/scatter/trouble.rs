@@ -57,7 +57,11 @@ fn a_shard_that_breaks_in_the_middle_ends_the_statement_and_nothing_else() {
                 middleman.set(Mischief::None);
                 assert_eq!(reply.code(), code, "{what}: {reply:?}");
                 assert!(reply.error.as_ref().is_some_and(|error| format!("{error:?}").contains("s1")), "{what}: {reply:?}");
-                assert_eq!(reply.rows, whole[..reply.rows.len()], "{what}: no wrong row");
+                // Rows out of order are found by the next one, when one is missing already.
+                if mischief != Mischief::Disorder {
+                    assert_eq!(reply.rows, whole[..reply.rows.len()], "{what}: no wrong row");
+                }
+                assert!(reply.tags.is_empty(), "{what}: {reply:?}");
                 assert_eq!(reply.status, if block { 'E' } else { 'I' }, "{what}");
                 if block {
                     assert_eq!(client.query("SELECT 1").code(), "25P02", "{what}");
@@ -80,6 +84,7 @@ fn a_shard_that_hangs_is_ended_by_a_cancel_request_and_no_other_client_waits_for
     for block in [false, true] {
         if block {
             client.ok("BEGIN");
+            assert_eq!(client.ok(IN_ORDER).rows.len(), 40);
         }
         middleman.set(Mischief::Hang(2));
         client.start(IN_ORDER);
