@@ -236,8 +236,8 @@ impl Session {
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, statement, &plan, (shards, rows))).await;
         }
-        self.close_if_scatter(view.portal).await?;
         self.admit_state(&destination, &plan.effects)?;
+        self.close_if_scatter(view.portal).await?;
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
