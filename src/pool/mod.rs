@@ -295,7 +295,7 @@ impl Pools {
     /// For `SHOW POOLS`: one row per shard and login.
     pub fn stats(&self) -> Vec<PoolStats> {
         let mut stats: Vec<PoolStats> = self.current.load().shards.iter().flat_map(|shard| shard.stats()).collect();
-        stats.sort_by(|one, other| (one.shard, &one.user).cmp(&(other.shard, &other.user)));
+        stats.sort_by(|one, other| (one.shard, one.service, &one.user).cmp(&(other.shard, other.service, &other.user)));
         stats
     }
 
