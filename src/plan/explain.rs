@@ -56,6 +56,9 @@ pub fn explain(
         }
         _ => {}
     }
+    if plan.literal {
+        lines.push("  Holds for these literals only".into());
+    }
     let effects = &plan.effects;
     let mut words = Vec::new();
     if effects.writes {

@@ -128,7 +128,9 @@ impl Planner<'_> {
         self.tree.volatile += usize::from(functions::is_erratic(&bare));
         match functions::spread(&bare) {
             functions::Spread::Alike => {}
-            functions::Spread::Time => self.spoil(&format!("{bare}(), which each server would answer by its own clock,")),
+            functions::Spread::Time => {
+                self.spoil(&format!("{bare}(), which each server would answer by its own clock,"))
+            }
             functions::Spread::Apart => self.spoil(&format!("function \"{bare}\"")),
         }
         match functions::class(&bare) {

@@ -2,8 +2,8 @@
 //!
 //! # What it promises
 //!
-//! A statement gets a route only if one shard can give the answer that a single PostgreSQL with all rows would give. Everything
-//! else is refused, with the construct by its name, the reason and a way out. Of two readings the planner takes the one that
+//! A statement gets a route only if one shard can give the answer that a single PostgreSQL with all rows would give, or several can
+//! together. Everything else is refused, with the construct by its name, the reason and a way out. Of two readings the planner takes the one that
 //! refuses; a syntax node that no rule names is refused; a name that is not surely a certain column is no column. Routing too little
 //! costs an error message, routing too much costs a wrong answer.
 //!
@@ -12,23 +12,26 @@
 //! 1. **Tables.** Each name in FROM, INTO, UPDATE, DELETE and USING is looked up as PostgreSQL would: CTE, temporary, system,
 //!    search path ([`scope`]). A table is *sharded*, a *reference* (a copy on every shard), on a *single* shard, of the system, or
 //!    unknown. Views are refused, because they hide what they read. A table that no keyspace has is an error that names the lines to add.
-//! 2. **Every use of a sharded table must be fixed.** One use is one instance; the same table twice must be fixed twice. It is fixed if
+//! 2. **Every use of a sharded table must be fixed**, for one shard to answer. One use is one instance; the same table twice must be fixed twice. It is fixed if
 //!    each of its shard key columns is restricted to known values: literals, parameters, casts of these to a type whose conversion
 //!    is known ([`source`]). `5.4::int`, `'x'::char(1)` and whatever is computed are not.
 //! 3. **What restricts.** A term of the top-level AND of WHERE: `k = v`, `k IN (...)`, `k = ANY(array)`, `(k, x) IN (...)`,
-//!    `k = 1 OR k = 2`. Not a term under OR with something else, under NOT, in HAVING, in the select list, in an expression
-//!    (`k + 1 = 5`), or in a sub-query about the outer query's column.
+//!    `k = 1 OR k = 2`, and of a larger OR what all its arms say of `k`; where the vindex knows PostgreSQL's order of the column, also
+//!    `<`, `<=`, `>`, `>=` and BETWEEN. Not a term under OR with something else, under NOT, in HAVING, in the select list, in an
+//!    expression (`k + 1 = 5`), or in a sub-query about the outer query's column; nor `k IS NULL`, because a key that has become NULL
+//!    may be anywhere.
 //! 4. **What carries.** Equality of two columns of one key type is a pair of edges along which values flow ([`facts`]). In the ON of an
 //!    inner join and in WHERE it goes both ways; in the ON of an outer join only into the side that may be missing, because the other
 //!    side's rows stay in any case; in a FULL JOIN not at all; from an outer block into a sub-query, never out of it. USING and
 //!    NATURAL are equalities; the merged column is the column of the side that is always there. What a sub-query in FROM or a CTE puts
 //!    out carries values outwards; a condition outside does not restrict what is inside, because LIMIT, windows and aggregates may
 //!    stand between. `k IN (SELECT k2 ...)` carries from the sub-query.
-//! 5. **All must meet.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve)); all of them, and the
-//!    shards of unsharded tables, must be one.
+//! 5. **All must meet, or the statement must be local.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve));
+//!    all of them, and the shards of unsharded tables, must be one. If they are not, or nothing is fixed, several shards answer, provided
+//!    that each can by its own rows, and that the answers can be put together: [`local`] proves the one, [`gather`] does the other.
 //! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
 //!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
-//!    are not written to or locked yet. Triggers and rules may reach other shards, so tables that have them are not written to
+//!    are not written to or locked yet. Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
 //!    unless the vschema says that they stay on theirs.
 //! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless the vschema declares it. Functions
 //!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together
@@ -36,15 +39,16 @@
 //! 8. **No table at all** goes anywhere.
 //! 9. **`goldseam.shard`** is the operator's word: no analysis.
 //!
-//! A plan never depends on a literal's value, because plans are shared by all texts that differ in literals only. (The exception, names of
-//! sequences, the normaliser keeps in the key.)
+//! A plan does not depend on a literal's value, because plans are shared by all texts that differ in literals only. The exceptions are names
+//! of sequences, which the normaliser keeps in the key, and numbers that stand for columns (`ORDER BY 2`), whose plans say so
+//! ([`Plan::literal`]).
 //!
 //! # Where the ideas live
 //!
 //! [`walk`] goes through query blocks, [`from`] through joins, [`condition`] reads what restricts, [`expr`] and [`calls`] walk all other
-//! expressions, [`write`] INSERT, UPDATE and
-//! DELETE; [`facts`] solves who has which values; [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
-//! What is deliberately absent: merging results of several shards, which later layers will add where this one refuses.
+//! expressions, [`write`] INSERT, UPDATE and DELETE; [`facts`] solves who has which values. Meanwhile [`tree`] draws the statement's shape,
+//! by which [`local`] judges what each shard can answer for its own rows; [`gather`] makes of a query what the shards are sent and how
+//! their answers become one, [`spread`] of a write; [`route`] puts the plan together. [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
 
 mod calls;
 mod condition;
@@ -55,6 +59,7 @@ mod functions;
 mod gather;
 mod local;
 mod refuse;
+mod route;
 mod scope;
 mod source;
 mod spread;
@@ -68,15 +73,15 @@ mod write;
 
 use std::collections::HashMap;
 
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::Statement;
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
-use crate::plan::{Fallback, KeyColumn, KeySet, KeySource, Pin, Plan, Requirement, Route, Verdict};
+use crate::plan::{KeySource, Pin, Plan, Route, Verdict};
 use crate::sql::normalize::literal_kind;
 use crate::sql::{self, Limits, Token, TokenKind, parse};
 use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
-use crate::vschema::{Table, TablePlacement, Vschema};
+use crate::vschema::{Table, Vschema};
 use facts::{Facts, Node};
 use scope::{Instance, Scope};
 use tree::Tree;
@@ -395,165 +400,4 @@ impl<'c> Planner<'c> {
             }
         }
     }
-
-    /// What restricts each use of a sharded table, or why nothing does; none for a reference table.
-    fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
-        self.uses.iter().map(|used| (!used.reference).then(|| self.requirement(used))).collect()
-    }
-
-    /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
-    fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
-        let found = self.requirements();
-        let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
-        let spread = match (read, self.spread.take()) {
-            (Some((query, part)), _) => self.spread_read(Some(query), part, &found),
-            (None, Some(write)) => self.spread_write(write, &found),
-            (None, None) => None,
-        };
-        match spread {
-            Some(Ok((how, keys))) => (gather, sure) = (Some(how), keys),
-            Some(Err(error)) => alone = Some(Box::new(error)),
-            None => {}
-        }
-        let mut keyed: Vec<Requirement> = Vec::new();
-        let complete = !found.iter().any(|found| matches!(found, Some(Err(_))));
-        for (used, requirement) in self.uses.iter().zip(found) {
-            let requirement = match requirement {
-                None => continue,
-                Some(Ok(requirement)) => requirement,
-                Some(Err(_)) if gather.is_some() => {
-                    self.reasons.push(format!("table {}: all shards", used.shown()));
-                    // What nothing restricts may have rows anywhere.
-                    sure = sure.or(Some(Vec::new()));
-                    continue;
-                }
-                Some(Err(error)) => {
-                    return Err(match alone {
-                        Some(alone) => refuse::or_one_key(*alone, &error, self.near.as_deref()),
-                        None => error,
-                    });
-                }
-            };
-            self.reasons.push(reason(self.context.vschema, used, &requirement));
-            let same = |known: &Requirement| {
-                known.vindex == requirement.vindex
-                    && known.keyspace == requirement.keyspace
-                    && known.insert == requirement.insert
-                    && known.columns.len() == requirement.columns.len()
-                    && known
-                        .columns
-                        .iter()
-                        .zip(&requirement.columns)
-                        .all(|(one, other)| one.key_type == other.key_type && one.values == other.values)
-            };
-            // Co-located tables with one key need one look-up.
-            if !keyed.iter().any(same) {
-                keyed.push(requirement);
-            }
-        }
-        if let Some(sure) = sure {
-            // Nothing restricts the whole by itself; but where no table has a row that matters there is nothing to give.
-            apart = sure.is_empty() && complete;
-            keyed = if apart { keyed } else { sure };
-        }
-        let fixed = self.fixed.as_ref().map(|(shard, _)| *shard);
-        let spread = gather.is_some() || !keyed.is_empty() || !self.keyspaces.is_empty();
-        if let Some(name) = &self.reader {
-            // On a shard that has no part of a spread table, all it can read is all there is.
-            if spread || !fixed.is_some_and(|shard| is_plain_shard(&self.context, shard)) {
-                return Err(refuse::function(name));
-            }
-        }
-        if let Some(name) = &self.need_home
-            && (spread || fixed.is_some_and(|shard| shard != self.context.vschema.home()))
-        {
-            return Err(PgError::unsupported(format!("function \"{name}\" together with tables"))
-                .with_detail("Its effect must be the same for all sessions, so it runs on the home shard only.")
-                .with_hint("Call it in a statement of its own."));
-        }
-        let fallback = if self.need_home.is_some() || self.home_unless_placed {
-            Fallback::Home
-        } else if self.attached {
-            Fallback::Attached
-        } else {
-            Fallback::Any
-        };
-        if self.reasons.is_empty() {
-            self.reasons.push(
-                match fallback {
-                    Fallback::Any => "no table: the same answer on every shard",
-                    Fallback::Home => "the home shard: catalogs, OIDs and some functions are its own",
-                    Fallback::Attached => "a table that no shard is known to have, or state of the session",
-                }
-                .into(),
-            );
-        }
-        // A temporary table, or a session's own state, is on the session's connection, wherever that is; it says so itself.
-        Ok(Route {
-            keyspaces: std::mem::take(&mut self.keyspaces),
-            fixed,
-            keyed,
-            apart,
-            fallback,
-            gather,
-            alone,
-            reasons: std::mem::take(&mut self.reasons),
-        })
-    }
-
-    fn requirement(&self, used: &Use) -> Result<Requirement, PgError> {
-        let TablePlacement::Sharded { vindex, .. } = used.table.placement else {
-            return Err(refuse::construct("this table"));
-        };
-        let mut columns = Vec::with_capacity(used.columns.len());
-        for (name, called) in &used.columns {
-            let known = self
-                .instances
-                .get(used.instance)
-                .and_then(|instance| instance.columns.iter().find(|column| column.name == *called));
-            let Some(key_type) = known.and_then(|column| column.key_type) else {
-                return Err(PgError::unsupported(format!(
-                    "column \"{name}\" of table \"{}\" cannot be a shard key",
-                    used.table.name
-                ))
-                .with_detail("Its type, scale or collation makes values equal that are written differently.")
-                .with_hint("Choose a shard key of an integer, text, uuid, date or timestamp type."));
-            };
-            let ordered =
-                used.columns.len() == 1 && self.context.vschema.vindex(vindex).vindex.cover(None, None).is_some();
-            let node = self.facts.node_of(used.instance, called);
-            let Some(mut values) = node.and_then(|node| self.facts.solve(node, used.columns.len() == 1, ordered))
-            else {
-                let vschema = self.context.vschema;
-                return Err(refuse::no_key(vschema, &used.table, &used.name, called, self.near.as_deref()));
-            };
-            self.judge_types(&mut values, key_type);
-            if used.insert && self.selected_insert && weight_of(&values) != Some(1) {
-                return Err(refuse::construct(
-                    "INSERT of a query with several values for a shard key of several columns",
-                ));
-            }
-            columns.push(KeyColumn { name: name.clone(), key_type, values });
-        }
-        Ok(Requirement {
-            table: used.table.name.clone(),
-            keyspace: used.table.keyspace,
-            vindex,
-            columns,
-            insert: used.insert,
-        })
-    }
-}
-
-fn weight_of(values: &KeySet) -> Option<usize> {
-    match values {
-        KeySet::Values(values) => Some(values.len()),
-        KeySet::Array(_) | KeySet::Range { .. } | KeySet::Any(_) | KeySet::All(_) => None,
-    }
-}
-
-fn reason(vschema: &Vschema, used: &Use, requirement: &Requirement) -> String {
-    let columns: Vec<String> = requirement.columns.iter().map(crate::plan::explain::key_column).collect();
-    let name = used.shown();
-    format!("table {name}: {} by {}", columns.join(" and "), vschema.vindex(requirement.vindex).name)
 }

@@ -74,6 +74,15 @@ pub fn sequence_default(table: &str, column: &str) -> PgError {
         .with_hint(format!("Give \"{column}\" a value in the INSERT; cluster-wide sequences come later."))
 }
 
+/// An INSERT of a query whose rows may belong to other shards than those where they come into being.
+pub fn carried() -> PgError {
+    PgError::unsupported("INSERT of a query whose rows may belong to other shards")
+        .with_detail(
+            "Its rows come from several shards, and they are not known to have the shard key that they come with.",
+        )
+        .with_hint("Put out the source's shard key for the target's, or read the rows first and send them with INSERT.")
+}
+
 /// A row whose key changes belongs to another shard.
 pub fn key_update(column: &str) -> PgError {
     PgError::unsupported(format!("shard key \"{column}\" cannot be updated"))
@@ -120,9 +129,9 @@ pub fn not_tied(name: &str, key: &str) -> PgError {
 
 /// Something in a sub-query that is about rows of all shards.
 pub fn inner(what: &str, why: &str) -> PgError {
-    PgError::unsupported(format!("{what} in a sub-query over several shards"))
-        .with_detail(why)
-        .with_hint("Let it go by the shard key (GROUP BY, DISTINCT or PARTITION BY with it), or put it into the outermost query.")
+    PgError::unsupported(format!("{what} in a sub-query over several shards")).with_detail(why).with_hint(
+        "Let it go by the shard key (GROUP BY, DISTINCT or PARTITION BY with it), or put it into the outermost query.",
+    )
 }
 
 /// ORDER BY inside, where nothing outside says how rows are ordered.
@@ -184,7 +193,9 @@ pub fn locked_limit() -> PgError {
 /// A value that is another each time, where rows are compared.
 pub fn erratic() -> PgError {
     PgError::unsupported("a volatile function together with ORDER BY, DISTINCT or GROUP BY over several shards")
-        .with_detail("It gives another value with each call, and rows would be compared by other values than are shown.")
+        .with_detail(
+            "It gives another value with each call, and rows would be compared by other values than are shown.",
+        )
         .with_hint("Leave it out of the statement, or restrict the statement to one shard key.")
 }
 

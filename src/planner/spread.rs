@@ -3,7 +3,10 @@
 //! * **INSERT of rows.** Each row has its shard, and a shard is sent the statement with its own rows only. A row's values may use anything that
 //!   one row alone decides. With RETURNING the n-th row that comes back is of the n-th row of VALUES, as PostgreSQL does it, provided that each
 //!   row gives exactly one: ON CONFLICT DO NOTHING, a WHERE behind DO UPDATE and triggers may swallow some; then the rows come as the shards
-//!   send them, and each shard's in its order.
+//!   send them, and each shard's in its order. Two things PostgreSQL judges by all rows together, and a split would hide them: a parameter that
+//!   would get two types, and a function that returns a set, which only a single row may call.
+//! * **INSERT of a query** that puts out the shard key where the target has its own, and is shard-local: every row stays on the shard where it
+//!   comes into being.
 //! * **UPDATE and DELETE.** Every row is changed where it is, by a condition and by values that its own shard can judge: the rows that are joined
 //!   to it, and those of sub-queries, are on the same shard, or copies. All shards, or those of the keys, are sent the statement as it is.
 //! * **What is refused.** `now()` and its kin would be another moment on each shard, where PostgreSQL has one for all rows; the same holds for
@@ -11,16 +14,21 @@
 //!
 //! The transaction that makes all of it one write is the session's work.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use sqlparser::ast::{Insert, OnConflictAction, OnInsert, SetExpr};
+use sqlparser::ast::{Expr, Insert, OnConflictAction, OnInsert, Parens, SetExpr, Value};
 
+use super::local::Rest;
+use super::source::unwrap;
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
 use crate::plan::{Gather, Requirement};
-use crate::sql::TokenKind;
+use crate::sql::{Token, TokenKind};
+use crate::types::{Oid, VindexId};
 use crate::vschema::Table;
 
 /// A write that may go to several shards.
@@ -30,14 +38,29 @@ pub(super) enum Spread {
     Rows(Gather),
     /// An UPDATE or DELETE, sent as it is: its part of the tree.
     Whole(usize),
+    /// An INSERT of a query, sent as it is.
+    Query {
+        /// The query's part of the tree.
+        part: usize,
+        /// The target's vindex.
+        vindex: VindexId,
+        /// Where the query puts out the target's keys.
+        keys: Vec<usize>,
+    },
 }
 
 /// A gather, and the requirements of which each restricts the whole; none: those that were found.
 type Proven = Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>;
 
 impl Planner<'_> {
-    /// How an INSERT of several rows is split by them, if it is one.
-    pub(super) fn split_rows(&self, insert: &Insert, table: &Table, relation: &Relation) -> Option<Spread> {
+    /// How an INSERT of several rows is split by them, if it is one; `targets` are the columns that its values are for.
+    pub(super) fn split_rows(
+        &self,
+        insert: &Insert,
+        table: &Table,
+        relation: &Relation,
+        targets: &[String],
+    ) -> Option<Spread> {
         let source = insert.source.as_deref()?;
         let SetExpr::Values(values) = &*source.body else { return None };
         let count = values.rows.len();
@@ -45,6 +68,9 @@ impl Planner<'_> {
             return None;
         }
         let rows = self.row_tokens(count)?;
+        if self.returns_sets(&rows) || self.ambiguous_parameters(&values.rows, &rows, relation, targets) {
+            return None;
+        }
         let (first, last) = (rows.first()?.start, rows.last()?.end);
         let (from, to) = (u32::try_from(self.body.start).ok()?, u32::try_from(self.body.end).ok()?);
         let mut pieces = vec![Piece::Tokens(from..first), Piece::Rows(rows)];
@@ -69,8 +95,76 @@ impl Planner<'_> {
         }))
     }
 
+    /// Whether a name in the rows may be that of a function that returns a set.
+    fn returns_sets(&self, rows: &[Range<u32>]) -> bool {
+        let Some(tokens) = self.span(rows) else { return true };
+        tokens.windows(2).any(|pair| {
+            let [name, next] = pair else { return false };
+            if next.kind != TokenKind::LeftParen {
+                return false;
+            }
+            let text = name.text(self.text);
+            match name.kind {
+                TokenKind::Word => self.context.catalog.set_functions.contains(&text.to_ascii_lowercase()),
+                TokenKind::QuotedName => self.context.catalog.set_functions.contains(text.trim_matches('"')),
+                _ => false,
+            }
+        })
+    }
+
+    /// Whether a parameter stands in several rows, but not each time as a value of its own for columns of one type: then all rows together
+    /// decide its type.
+    fn ambiguous_parameters(
+        &self,
+        values: &[Parens<Vec<Expr>>],
+        rows: &[Range<u32>],
+        relation: &Relation,
+        targets: &[String],
+    ) -> bool {
+        /// What is known of a parameter so far.
+        struct Seen {
+            row: usize,
+            several: bool,
+            uses: usize,
+        }
+        let mut seen: HashMap<&str, Seen> = HashMap::new();
+        for (row, range) in rows.iter().enumerate() {
+            let Some(tokens) = self.span(std::slice::from_ref(range)) else { return true };
+            for token in tokens.iter().filter(|token| token.kind == TokenKind::Parameter) {
+                let known = seen.entry(token.text(self.text)).or_insert(Seen { row, several: false, uses: 0 });
+                known.several |= known.row != row;
+                known.uses += 1;
+            }
+        }
+        if !seen.values().any(|known| known.several) {
+            return false;
+        }
+        let mut plain: HashMap<&str, (Oid, usize)> = HashMap::new();
+        for row in values {
+            for (value, target) in row.content.iter().zip(targets) {
+                let Expr::Value(value) = unwrap(value) else { continue };
+                let Value::Placeholder(name) = &value.value else { continue };
+                let column = relation.column(target).and_then(|at| relation.columns.get(at));
+                let Some(oid) = column.map(|column| column.type_oid) else { return true };
+                let known = plain.entry(name).or_insert((oid, 0));
+                if known.0 == oid {
+                    known.1 += 1;
+                }
+            }
+        }
+        let sure = |(name, known): (&&str, &Seen)| {
+            !known.several || plain.get(*name).is_some_and(|(_, count)| *count == known.uses)
+        };
+        !seen.iter().all(sure)
+    }
+
+    /// The tokens from the first of these ranges to the last.
+    fn span(&self, ranges: &[Range<u32>]) -> Option<&[Token]> {
+        self.tokens.get(ranges.first()?.start as usize..ranges.last()?.end as usize)
+    }
+
     /// The tokens of each row of VALUES, from parenthesis to parenthesis: the one place in the statement where so many follow the word.
-    fn row_tokens(&self, count: usize) -> Option<Vec<std::ops::Range<u32>>> {
+    fn row_tokens(&self, count: usize) -> Option<Vec<Range<u32>>> {
         let tokens = self.tokens.get(self.body.clone())?;
         let mut depth = 0usize;
         for (at, token) in tokens.iter().enumerate() {
@@ -89,7 +183,7 @@ impl Planner<'_> {
     }
 
     /// `(...), (...)` from a token of the body on, up to the statement's end or to what may follow VALUES.
-    fn rows_from(&self, first: usize) -> Option<Vec<std::ops::Range<u32>>> {
+    fn rows_from(&self, first: usize) -> Option<Vec<Range<u32>>> {
         let tokens = self.tokens.get(self.body.clone())?;
         let (mut rows, mut at) = (Vec::new(), first);
         loop {
@@ -137,6 +231,17 @@ impl Planner<'_> {
         let proven = match write {
             Spread::Rows(gather) => self.stays_apart().map(|()| (Arc::new(gather), None)),
             Spread::Whole(part) => self.spread_read(None, Some(part), found)?,
+            Spread::Query { .. } if !self.uses.iter().any(|used| !used.reference && !used.insert) => {
+                Err(refuse::carried())
+            }
+            Spread::Query { part, vindex, keys } => self.proof(Some(part), found)?.and_then(|proof| {
+                if proof.rest != Rest::default() || !proof.leads(vindex, &keys) {
+                    return Err(refuse::carried());
+                }
+                let (keyspace, window) = (proof.keyspace, Window::default());
+                let gather = Gather { keyspace, text: None, hidden: Hidden::Last(0), merge: Merge::Concat, window };
+                Ok((Arc::new(gather), Some(proof.best())))
+            }),
         };
         if !self.timed && self.moment.is_none() {
             return Some(proven);

@@ -89,7 +89,15 @@ impl Planner<'_> {
                     self.keyspaces.push(table.keyspace);
                     self.reasons.push(format!("table {bare}: a copy on every shard"));
                 }
-                self.uses.push(Use { instance: at, name, reference: true, table, columns: Vec::new(), not_null: false, insert: false });
+                self.uses.push(Use {
+                    instance: at,
+                    name,
+                    reference: true,
+                    table,
+                    columns: Vec::new(),
+                    not_null: false,
+                    insert: false,
+                });
             }
             Place::Sharded { table, relation } => {
                 self.floating = false;
@@ -104,10 +112,8 @@ impl Planner<'_> {
                     }
                     _ => Some(Vec::new()),
                 };
-                let not_null = columns
-                    .iter()
-                    .flatten()
-                    .all(|(name, _)| key(name).is_some_and(|column| column.not_null));
+                let not_null =
+                    columns.iter().flatten().all(|(name, _)| key(name).is_some_and(|column| column.not_null));
                 let Some(columns) = columns else {
                     return Err(PgError::unsupported(format!("table \"{bare}\" lacks its shard key column"))
                         .with_detail("The vschema names a column that the table on the shards does not have.")

@@ -211,6 +211,9 @@ fn catalog() -> Catalog {
         catalog.functions.insert(name.into(), Function { immutable });
     }
     catalog.aggregates.insert("first_of".into());
+    for name in ["generate_series", "unnest"] {
+        catalog.set_functions.insert(name.into());
+    }
     for name in ["pg_class", "pg_namespace", "pg_attribute", "pg_type", "pg_stat_activity"] {
         catalog.system_relations.insert(name.into());
     }
@@ -287,7 +290,7 @@ impl Bench {
             && let Ok(Target::Shards { .. }) = route.resolve(&values, &self.vschema, &decode)
             && let Some(gather) = &route.gather
         {
-            lines.extend(shown(gather, text, plan.literal));
+            lines.extend(sent(gather, text));
         }
         if plan.effects.floating {
             lines.push("  Effects: none (floating)".into());
@@ -296,19 +299,11 @@ impl Bench {
     }
 }
 
-/// What EXPLAIN does not show of a merge.
-fn shown(gather: &Gather, text: &str, literal: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    if literal {
-        lines.push("  for these literals only".to_string());
-    }
-    if let Some(sent) = &gather.text {
-        let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
-        let sent = render(sent, text, &tokens, None, None);
-        lines.push(format!("  Sent: {}", sent.map_or_else(|error| error.message, |sent| sent.sql)));
-        lines.push(format!("  Hidden: {:?}, {:?}, {:?}", gather.hidden, gather.merge, gather.window));
-    }
-    lines
+/// The text that EXPLAIN does not spell out.
+fn sent(gather: &Gather, text: &str) -> Option<String> {
+    let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
+    let sent = render(gather.text.as_ref()?, text, &tokens, None, None);
+    Some(format!("  Sent: {}", sent.map_or_else(|error| error.message, |sent| sent.sql)))
 }
 
 /// `with: 1, NULL` gives parameters, `path: sales, public` the search path, `shard: s2` is goldseam.shard.

@@ -10,7 +10,7 @@ use super::from::From;
 use super::scope::{self, Instance, Place, Scope};
 use super::spread::Spread;
 use super::tree::Item;
-use super::{Planner, refuse};
+use super::{Outputs, Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::{KeySet, KeySource};
@@ -83,8 +83,13 @@ impl Planner<'_> {
                 if let Some(used) = self.uses.iter_mut().rev().find(|used| used.instance == at) {
                     used.insert = true;
                 }
-                self.insert_rows(at, table, relation, &columns, insert.source.as_deref())?;
-                self.spread = self.split_rows(insert, table, relation);
+                let targets: Vec<String> = if columns.is_empty() {
+                    relation.columns.iter().map(|column| column.name.clone()).collect()
+                } else {
+                    columns.clone()
+                };
+                let carried = self.insert_rows(at, table, relation, &columns, &targets, insert.source.as_deref())?;
+                self.spread = carried.or_else(|| self.split_rows(insert, table, relation, &targets));
             }
             _ => {
                 if let Some(source) = &insert.source {
@@ -99,6 +104,11 @@ impl Planner<'_> {
                 check_conflict(table, relation, conflict.conflict_target.as_ref(), &conflict.action)?;
             }
             if let OnConflictAction::DoUpdate(update) = &conflict.action {
+                if let Place::Sharded { relation, .. } = &place {
+                    for assignment in update.assignments.iter().filter(|one| is_default(&one.value)) {
+                        assigned(assignment).iter().flatten().for_each(|target| self.note_default(relation, target));
+                    }
+                }
                 // `excluded` is the row that was not inserted.
                 let excluded = self.instances.len();
                 let mut instance = self.instances.get(at).cloned().unwrap_or_else(|| Instance {
@@ -131,13 +141,9 @@ impl Planner<'_> {
         table: &Table,
         relation: &Relation,
         named: &[String],
+        targets: &[String],
         source: Option<&Query>,
-    ) -> Result<(), PgError> {
-        let targets: Vec<String> = if named.is_empty() {
-            relation.columns.iter().map(|column| column.name.clone()).collect()
-        } else {
-            named.to_vec()
-        };
+    ) -> Result<Option<Spread>, PgError> {
         let keys: Vec<String> = self
             .uses
             .iter()
@@ -190,7 +196,7 @@ impl Planner<'_> {
                     self.note_types(&set, key_type);
                     self.facts.restrict(node, set);
                 }
-                Ok(())
+                Ok(None)
             }
             _ => {
                 let outputs = self.query(source)?;
@@ -215,9 +221,34 @@ impl Planner<'_> {
                     }
                 }
                 self.selected_insert |= keys.len() > 1;
-                Ok(())
+                Ok(self.carried(table, relation, targets, &keys, &outputs))
             }
         }
+    }
+
+    /// An INSERT of a query that puts out columns where the target has its shard key: no row may have to leave its shard.
+    fn carried(
+        &self,
+        table: &Table,
+        relation: &Relation,
+        targets: &[String],
+        keys: &[String],
+        outputs: &Outputs,
+    ) -> Option<Spread> {
+        let crate::vschema::TablePlacement::Sharded { vindex, .. } = table.placement else { return None };
+        let place = |key: &String| {
+            let column = relation.columns.get(relation.column(key)?)?;
+            let exact = match key_type_of(relation, key)? {
+                KeyType::Bpchar => false,
+                // A length would cut off blanks.
+                KeyType::Text => !column.type_name.contains('('),
+                _ => true,
+            };
+            let at = targets.iter().position(|target| target == key)?;
+            (exact && outputs.columns.get(at)?.node.is_some()).then_some(at)
+        };
+        let keys = keys.iter().map(place).collect::<Option<_>>()?;
+        Some(Spread::Query { part: outputs.part?, vindex, keys })
     }
 
     /// Columns that the statement leaves to their defaults.

@@ -4,7 +4,7 @@
 //! joining participant, a ROLLBACK of all, the two phases of a commit) is asked here: all are sent their queries in one round, and
 //! the round is over when all have answered.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ use crate::protocol::answer::{self, ErrorFields, tag};
 use crate::protocol::frame::HEADER;
 use crate::protocol::{encode, request};
 use crate::sqlstate::SqlState;
+
+/// A server that does not react to a cancel request for so long counts as lost.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one backend is asked: each text is a query of its own, sent without waiting for the one before.
 #[derive(Debug)]
@@ -108,7 +111,9 @@ impl Session {
             targets.push(CancelTarget { shard: lease.shard, pid: lease.pid, secret: lease.secret.clone() });
         }
         self.handle.aim_at_all(targets);
-        let (held, client) = (&mut self.held, &mut self.client.outgoing);
+        let (held, client, handle) = (&mut self.held, &mut self.client.outgoing, &self.handle);
+        let cancels = handle.cancels();
+        let mut overdue = None;
         let round = poll_fn(|cx| {
             let mut open = false;
             for (reply, due) in replies.iter_mut().zip(&mut due) {
@@ -117,14 +122,24 @@ impl Session {
                     open |= *due > 0 && !reply.lost;
                 }
             }
-            if open { Poll::Pending } else { Poll::Ready(()) }
+            if !open {
+                return Poll::Ready(true);
+            }
+            // A client's cancel request goes to the servers by itself; one that does not react to it must not hold the client for ever.
+            if patience.is_none() {
+                handle.register(cx.waker());
+                if overdue.is_none() && handle.cancels() != cancels {
+                    overdue = Some(Box::pin(tokio::time::sleep(CANCEL_PATIENCE)));
+                }
+                if overdue.as_mut().is_some_and(|overdue| overdue.as_mut().poll(cx).is_ready()) {
+                    return Poll::Ready(false);
+                }
+            }
+            Poll::Pending
         });
         let in_time = match patience {
-            Some(patience) => tokio::time::timeout(patience, round).await.is_ok(),
-            None => {
-                round.await;
-                true
-            }
+            Some(patience) => tokio::time::timeout(patience, round).await.unwrap_or(false),
+            None => round.await,
         };
         if !in_time {
             for (reply, _) in replies.iter_mut().zip(&due).filter(|(_, due)| **due > 0) {

@@ -234,8 +234,9 @@ impl Session {
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
         if let Destination::Shards { shards, rows } = destination {
-            return self.bind_scatter(frame, &view, statement, &plan, (shards, rows)).await;
+            return Box::pin(self.bind_scatter(frame, &view, statement, &plan, (shards, rows))).await;
         }
+        self.close_if_scatter(view.portal).await?;
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
         self.attach(shard).await?;
@@ -272,7 +273,7 @@ impl Session {
         self.batch.open = true;
         match subject.kind {
             SubjectKind::Statement => {
-                self.open_unopened().await?;
+                self.open_pending().await?;
                 let statement = self.named(subject.name)?;
                 if statement.is_command {
                     let command = sql::classify(&statement.text);
@@ -291,9 +292,9 @@ impl Session {
             }
             SubjectKind::Portal => {
                 if self.is_scatter(subject.name) {
-                    return self.describe_scatter(subject.name).await;
+                    return Box::pin(self.describe_scatter(subject.name)).await;
                 }
-                self.open_unopened().await?;
+                self.open_pending().await?;
                 if let Some((_, Portal::Local { statement })) =
                     self.portals.iter().find(|(name, _)| name == subject.name)
                 {
@@ -320,9 +321,9 @@ impl Session {
         self.batch.open = true;
         let (mut after, mut tally) = (After::Nothing, None);
         if self.is_scatter(view.portal) {
-            return self.execute_scatter(view.portal, view.max_rows).await;
+            return Box::pin(self.execute_scatter(view.portal, view.max_rows)).await;
         }
-        self.open_unopened().await?;
+        self.open_pending().await?;
         self.prove_all().await?;
         self.attach_portal(view.portal).await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
@@ -416,7 +417,7 @@ impl Session {
             }
             SubjectKind::Portal => {
                 self.journal.push(Change::Taken(None));
-                if self.close_scatter(subject.name).await? {
+                if self.close_if_scatter(subject.name).await? {
                     let mut answer = BytesMut::new();
                     encode::close_complete(&mut answer);
                     self.answer(answer);
@@ -465,7 +466,7 @@ impl Session {
         self.relay.stop_skipping();
         if self.implicit {
             // A batch that wrote on several shards is one transaction over all of them.
-            let ended = self.end_batch().await;
+            let ended = Box::pin(self.end_batch()).await;
             self.meter_outcome(&ended, b'S', &[]);
             self.meter_ready(self.transaction.status());
             self.batch = Batch::default();

@@ -387,7 +387,7 @@ impl Session {
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
         if self.unopened.is_some() && !matches!(tag, b'D' | b'E') {
-            let opened = self.open_unopened().await;
+            let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
         let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };

@@ -147,6 +147,8 @@ pub struct Relay {
     skipped: Skipped,
     /// Something of ours was skipped, so that what the backend has is not what is believed.
     out_of_step: bool,
+    /// How many errors the client has been told of.
+    errors: u32,
     /// The shard's name for the detail of errors; none where there is only one shard.
     label: Option<std::sync::Arc<str>>,
 }
@@ -217,6 +219,11 @@ impl Relay {
     /// "COPY Operations"), so no answer to it will come.
     pub fn enter_copy(&mut self) {
         self.queue.retain(|expect| !matches!(expect, Expect::Sync { .. }));
+    }
+
+    /// A number that changes with each error that the client is told of.
+    pub fn errors(&self) -> u32 {
+        self.errors
     }
 
     /// Forgets all that is owed, as after the loss of the connection.
@@ -401,6 +408,7 @@ impl Relay {
             // Nobody waits for anything: the server ends the connection, and the session is told when it sees the end.
             None => return Event::Swallowed,
             _ => {
+                self.errors = self.errors.wrapping_add(1);
                 // A server that ends this connection does not end the client's.
                 let softened = fields.is_fatal().then(|| {
                     let mut bytes = BytesMut::new();

@@ -170,7 +170,10 @@ impl Session {
         Ok(match destination {
             Destination::Shard(shard) => shard,
             Destination::Shards { .. } => {
-                return Err(PgError::unsupported("statement needs rows of several shards").into());
+                return Err(PgError::unsupported("a statement over several shards cannot be a part of another")
+                    .with_detail("It cannot be run by EXECUTE, or be one of several statements of a query.")
+                    .with_hint("Send the statement itself, alone.")
+                    .into());
             }
             Destination::Any(shards) => self.any_shard(shards.as_deref()),
             Destination::Home => self.state.vschema.home(),

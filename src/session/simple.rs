@@ -29,7 +29,7 @@ impl Session {
             && !plan.effects.sets
         {
             if let Destination::Shards { shards, rows } = destination {
-                return self.scatter_query(text, &plan, shards, rows).await;
+                return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
@@ -114,7 +114,7 @@ impl Session {
             decided
         };
         if let Destination::Shards { shards, rows } = destination {
-            return self.scatter_query(statement, &plan, shards, rows).await;
+            return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
         }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await

@@ -30,6 +30,8 @@ pub struct ShardCatalog {
     pub system_relations: BTreeSet<String>,
     /// The names of aggregates and window functions outside `pg_catalog`.
     pub aggregates: BTreeSet<String>,
+    /// The names of functions that return sets.
+    pub set_functions: BTreeSet<String>,
     /// The database's default collation compares bytes.
     pub bytewise: bool,
 }
@@ -79,9 +81,10 @@ impl ShardCatalog {
         let functions = backend.query(queries::FUNCTIONS).await?;
         let system = backend.query(queries::SYSTEM_RELATIONS).await?;
         let aggregates = backend.query(queries::AGGREGATES).await?;
+        let set_functions = backend.query(queries::SET_FUNCTIONS).await?;
         backend.query("COMMIT").await?;
         let shard = backend.shard_name.clone();
-        let answers = Answers { server, relations, columns, keys, functions, system, aggregates };
+        let answers = Answers { server, relations, columns, keys, functions, system, aggregates, set_functions };
         build(answers).ok_or_else(|| {
             PgError::new(
                 SqlState::INTERNAL_ERROR,
@@ -101,10 +104,11 @@ struct Answers {
     functions: Rows,
     system: Rows,
     aggregates: Rows,
+    set_functions: Rows,
 }
 
 fn build(answers: Answers) -> Option<ShardCatalog> {
-    let Answers { server, relations, columns, keys, functions, system, aggregates } = answers;
+    let Answers { server, relations, columns, keys, functions, system, aggregates, set_functions } = answers;
     let mut server = Row(server.into_iter().next()?.into_iter());
     let mut catalog = ShardCatalog {
         server_version: server.number()?,
@@ -171,6 +175,9 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
     for row in aggregates {
         catalog.aggregates.insert(Row(row.into_iter()).text()?);
     }
+    for row in set_functions {
+        catalog.set_functions.insert(Row(row.into_iter()).text()?);
+    }
     Some(catalog)
 }
 
@@ -213,6 +220,7 @@ pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
         }
         catalog.system_relations.extend(part.system_relations.iter().cloned());
         catalog.aggregates.extend(part.aggregates.iter().cloned());
+        catalog.set_functions.extend(part.set_functions.iter().cloned());
     }
     // A shard that has not been asked yet is taken to have what the others have: where it matters, its own answer decides.
     let unread = |index: &usize| shards[*index].is_none();

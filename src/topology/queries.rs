@@ -86,6 +86,9 @@ pub(super) const AGGREGATES: &str = "\
 SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.prokind IN ('a', 'w')";
 
+/// Functions that return sets, PostgreSQL's own too.
+pub(super) const SET_FUNCTIONS: &str = "SELECT DISTINCT proname FROM pg_catalog.pg_proc WHERE proretset";
+
 /// The relations of `pg_catalog`.
 pub(super) const SYSTEM_RELATIONS: &str = "\
 SELECT relname FROM pg_catalog.pg_class

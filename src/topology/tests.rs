@@ -98,6 +98,7 @@ async fn every_fact_is_read() {
     assert!(!get("public", "child").unwrap().has_triggers && !get("public", "v").unwrap().has_triggers);
     assert!(get("goldseam", "hidden").is_none() && get("pg_catalog", "pg_class").is_none());
 
+    assert!(catalog.set_functions.contains("generate_series") && !catalog.set_functions.contains("lower"));
     assert!(catalog.aggregates.contains("total") && !catalog.aggregates.contains("pure"));
     assert!(catalog.functions["pure"].immutable && !catalog.functions["mixed"].immutable);
     assert!(!catalog.functions.contains_key("lower"));

@@ -4,6 +4,9 @@
 //! has no lower bound and the last no upper one. An overlap would make a row's place ambiguous and a gap would lose it, so
 //! both are refused when the file is read. Bounds are read as described in [`family`](mod@crate::vindex::family); a `key_type`
 //! narrows that to one type. Text compares byte by byte (`COLLATE "C"`).
+//!
+//! Because the order is known, a condition such as `day >= x AND day < y` needs the shards of the ranges that it meets only
+//! ([`Vindex::cover`]).
 
 use std::cmp::Ordering;
 
@@ -19,7 +22,8 @@ pub const KIND: Kind = Kind {
     name: "range",
     about: "`ranges = [ { to = \"2026-01-01\", shard = \"s0\" }, ..., { shard = \"s2\" } ]` in ascending order: `from` is \
             inclusive and may be left out, `to` is exclusive and only the last range has none. Integers, numeric, date, \
-            timestamp(tz), text in C order, uuid, bytea; one column. `key_type` fixes the type the bounds are read as.",
+            timestamp(tz), text in C order, uuid, bytea; one column. `key_type` fixes the type the bounds are read as. Statements \
+            with BETWEEN, <, <=, > or >= on the key go to the shards of the ranges they meet (of text where its collation is C).",
     build,
     schema: |generator| generator.subschema_for::<Options>(),
 };

@@ -220,15 +220,25 @@ impl Wire {
     /// The next message; none if the connection is closed.
     #[track_caller]
     pub fn message(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 5];
-        match self.stream.read_exact(&mut head) {
-            Ok(()) => {}
+        match self.read() {
+            Ok(message) => Some(message),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no answer within {PATIENCE:?}"),
-            Err(_) => return None,
+            Err(_) => None,
         }
+    }
+
+    /// The next message, or why there is none; `WouldBlock` if it takes too long.
+    pub fn read(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head)?;
         let mut body = vec![0; u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4];
-        self.stream.read_exact(&mut body).ok()?;
-        Some((head[0], body))
+        self.stream.read_exact(&mut body)?;
+        Ok((head[0], body))
+    }
+
+    /// How long to wait for a message.
+    pub fn wait_at_most(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).unwrap();
     }
 }
 

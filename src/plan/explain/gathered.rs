@@ -125,12 +125,21 @@ fn keys(order: &[OrderKey]) -> String {
             (true, false) => " nulls last",
             _ => "",
         };
-        format!("{by}{direction}{nulls}")
+        format!("{by}{direction}{nulls}{}", unless_text(key.bytewise))
     };
     order.iter().map(key).collect::<Vec<_>>().join(", ")
 }
 
+/// What is not sure to compare byte by byte is not compared here if it turns out to be text.
+fn unless_text(bytewise: bool) -> &'static str {
+    if bytewise { "" } else { " (unless it is text)" }
+}
+
 fn call(call: &Call) -> String {
+    let text = match call.function {
+        Function::Min { bytewise } | Function::Max { bytewise } => unless_text(bytewise),
+        _ => "",
+    };
     let name = match call.function {
         Function::Count => "count",
         Function::Sum => "sum",
@@ -144,7 +153,7 @@ fn call(call: &Call) -> String {
         Function::BitXor => "bit_xor",
     };
     let parts: Vec<String> = call.parts.iter().map(|column| hidden(*column)).collect();
-    format!("{name}({})", parts.join(", "))
+    format!("{name}({}){text}", parts.join(", "))
 }
 
 fn item(item: &Item) -> String {

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, OrderBySort, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, Value,
+    SelectItemQualifiedWildcardKind, UnaryOperator, Value,
 };
 
 use super::clauses::{Clauses, Span, Tokens};
@@ -10,6 +10,7 @@ use super::survey::{Survey, unquote};
 use super::{names, uncertain};
 use crate::error::PgError;
 use crate::plan::gather::Piece;
+use crate::planner::source::unwrap;
 use crate::planner::{Planner, scope};
 use crate::sql::TokenKind;
 
@@ -195,7 +196,11 @@ impl Planner<'_> {
 
     /// `findTargetlistEntrySQL92`, for ORDER BY: a number counts columns, a bare name is first of all the name of a column of the answer.
     fn order_target(&mut self, expr: &Expr, block: &Block<'_>) -> Result<Target, PgError> {
-        match expr {
+        // PostgreSQL's tree has no parentheses: `(2)` is a number too, and so is `-2`.
+        match unwrap(expr) {
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(unwrap(expr), Expr::Value(_)) => {
+                Err(uncertain("a constant in ORDER BY"))
+            }
             Expr::Value(value) => match &value.value {
                 Value::Number(digits, _) => self.ordinal(digits, block),
                 Value::Placeholder(_) => Ok(Target::Own),

@@ -1,6 +1,6 @@
 //! Hidden columns of a grouped query: group keys and partial results.
 
-use sqlparser::ast::{Expr, Value};
+use sqlparser::ast::{Expr, UnaryOperator, Value};
 
 use super::block::{Block, Target, What, group_terms, tokens_piece};
 use super::clauses::Span;
@@ -13,6 +13,7 @@ use super::window::words;
 use super::{refused, uncertain};
 use crate::error::PgError;
 use crate::plan::gather::{Call, Function, Piece};
+use crate::planner::source::unwrap;
 use crate::planner::{Planner, scope};
 use crate::types::oid;
 
@@ -134,7 +135,10 @@ impl Planner<'_> {
 
     /// `findTargetlistEntrySQL92`, for GROUP BY: a number counts columns; a bare name is a column of the tables if it can be, else of the answer.
     fn group_target(&mut self, term: &Expr, block: &Block<'_>) -> Result<Target, PgError> {
-        match term {
+        match unwrap(term) {
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(unwrap(expr), Expr::Value(_)) => {
+                Err(uncertain("a constant in GROUP BY"))
+            }
             Expr::Value(value) => match &value.value {
                 Value::Number(digits, _) => self.ordinal(digits, block),
                 _ => Err(uncertain("a constant in GROUP BY")),
@@ -160,7 +164,7 @@ impl Planner<'_> {
                 // `SELECT a ... GROUP BY a`: whichever of the two it is, it is the same.
                 let itself = |at: &usize| {
                     let item = block.items.get(*at).map(|item| &item.what);
-                    matches!(item, Some(What::Expr(Expr::Identifier(own), _)) if scope::fold(own) == name)
+                    matches!(item, Some(What::Expr(own, _)) if matches!(unwrap(own), Expr::Identifier(own) if scope::fold(own) == name))
                 };
                 match hits.as_slice() {
                     hits if hits.iter().all(itself) => Ok(Target::Own),

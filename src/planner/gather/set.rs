@@ -13,6 +13,7 @@ use super::{Covered, names, refused, uncertain};
 use crate::error::PgError;
 use crate::plan::Gather;
 use crate::plan::gather::{By, Hidden, Merge, OrderKey, Piece, Text};
+use crate::planner::source::unwrap;
 use crate::planner::{Planner, scope};
 use crate::types::KeyspaceId;
 
@@ -97,7 +98,7 @@ impl Planner<'_> {
     fn set_key(&mut self, expr: &Expr, columns: Option<&[String]>) -> Result<(String, usize), PgError> {
         let unclear = || uncertain("ORDER BY of a set operation by this term");
         let columns = columns.ok_or_else(unclear)?;
-        let at = match expr {
+        let at = match unwrap(expr) {
             Expr::Identifier(name) => {
                 let name = scope::fold(name);
                 columns.iter().position(|column| *column == name).ok_or_else(unclear)?

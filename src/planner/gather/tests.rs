@@ -108,7 +108,10 @@ fn gather(text: &str, bytewise: bool, covered: Covered) -> (Result<Gather, PgErr
     let (vschema, catalog, path) = (layout(), catalog(bytewise), vec!["public".to_string()]);
     let context =
         Context { vschema: &vschema, catalog: &catalog, search_path: &path, forced: None, limits: Limits::default() };
-    let tokens = sql::lex(text, &Limits::default()).unwrap();
+    let mut tokens = sql::lex(text, &Limits::default()).unwrap();
+    while tokens.last().is_some_and(|token| token.kind == sql::TokenKind::Semicolon) {
+        tokens.pop();
+    }
     let statement = parse::parse(text, &tokens).unwrap();
     let Statement::Query(query) = &statement else { panic!("no query: {text}") };
     let mut planner = Planner::new(&context, text, &tokens);

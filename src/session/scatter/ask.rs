@@ -112,6 +112,8 @@ impl Session {
         // Without hidden columns the client's own list says it, whatever the number of columns.
         let results = match columns {
             Some(columns) => merge::result_formats(job.gather.hidden, columns, &formats)?,
+            // What goes into a final statement is binary, whatever the client gets from that.
+            None if job.is_finish_only() => vec![1],
             None => formats,
         };
         let own: Vec<u16> = (0..values.len()).map(|n| n as u16).collect();

@@ -71,6 +71,15 @@ impl Session {
         poll_fn(|cx| self.poll_drive(run, goal, &mut rows, cx)).await
     }
 
+    /// Takes what the shards have said already. Whatever else they say is for whoever reads them next.
+    pub(super) fn drive_once(&mut self, run: &mut Run) {
+        let mut moved = false;
+        for index in 0..run.parts.len() {
+            // An error leaves the connection tainted, and then it is closed.
+            let _ = self.hear(run, index, &mut moved);
+        }
+    }
+
     fn poll_drive(
         &mut self,
         run: &mut Run,
@@ -137,13 +146,15 @@ impl Session {
                 if !run.described || self.client.outgoing.len() >= HIGH_WATER {
                     return Ok((false, None));
                 }
+                let wanted = run.wanted();
                 let step = run.merger.pump(&mut self.client.outgoing, room.saturating_sub(*rows))?;
                 *rows += step.rows;
                 Ok(match step.next {
                     Next::Done | Next::Finish => (true, Some(step.next)),
                     Next::Room if *rows >= room => (true, Some(step.next)),
                     Next::Room => (true, None),
-                    Next::Rows => (step.rows > 0, None),
+                    // Rows that were left out (duplicates, OFFSET) leave a shard that is wanted again, and has perhaps sent already.
+                    Next::Rows => (step.rows > 0 || run.wanted() > wanted, None),
                 })
             }
         }
@@ -225,8 +236,8 @@ impl Session {
             if part.answers.is_idle() {
                 return Ok(Seen::Rest);
             }
-            // Its rows mean nothing before all shards have said what theirs are like.
-            if part.described && !run.described && run.learning.is_none() && !run.discard {
+            // Its rows mean nothing before all shards have said what theirs are like; that it has failed does.
+            if part.described && !run.described && run.learning.is_none() && !run.discard && !part.has_failed() {
                 return Ok(Seen::Full);
             }
             let heard = self.next_heard(run, index)?;

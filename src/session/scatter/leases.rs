@@ -29,6 +29,15 @@ impl Session {
             self.borrow(&job.shards).await?;
         }
         self.enlist_all(&job.shards).await?;
+        if block && job.effects.writes {
+            // All of them become writers together, so that each has to be admitted beside the others.
+            for held in self.held.iter_mut().filter(|held| job.shards.contains(&held.lease.shard)) {
+                held.part.iter_mut().for_each(|part| part.wrote = true);
+            }
+            for shard in &job.shards {
+                self.admit(*shard, &job.effects)?;
+            }
+        }
         let parts: Vec<Part> = job.shards.iter().filter_map(|shard| self.take_held(*shard)).map(Part::new).collect();
         if parts.len() != job.shards.len() {
             parts.into_iter().filter_map(|part| part.held).for_each(|held| self.put_back(held, block));

@@ -67,7 +67,7 @@ impl Session {
         job.bind = BytesMut::from(frame);
         self.prove_all().await?;
         self.set_aside().await?;
-        self.close_scatter(view.portal).await?;
+        self.close_if_scatter(view.portal).await?;
         let portal = Scattered { job, stage: Stage::Bound { describe: false }, description: None };
         self.set_portal(view.portal, Portal::Scatter(Some(Box::new(portal))))?;
         self.unopened = Some(view.portal.into());
@@ -95,7 +95,12 @@ impl Session {
     }
 
     /// What a message other than Describe and Execute of the portal that was bound last has to wait for: that it is open.
-    pub(in crate::session) async fn open_unopened(&mut self) -> Result<(), Trouble> {
+    pub(in crate::session) async fn open_pending(&mut self) -> Result<(), Trouble> {
+        // On the heap only when it is needed: a session that is idle should not have room for it.
+        if self.unopened.is_some() { Box::pin(self.open_unopened()).await } else { Ok(()) }
+    }
+
+    async fn open_unopened(&mut self) -> Result<(), Trouble> {
         let Some(name) = self.unopened.take() else { return Ok(()) };
         let Ok(mut portal) = self.take_scatter(&name) else { return Ok(()) };
         let Stage::Bound { describe } = portal.stage else {
@@ -152,7 +157,7 @@ impl Session {
     /// Describe of a portal over several shards.
     pub(in crate::session) async fn describe_scatter(&mut self, name: &str) -> Result<(), Trouble> {
         if self.unopened.as_deref() != Some(name) {
-            self.open_unopened().await?;
+            self.open_pending().await?;
         }
         let mut portal = self.take_scatter(name)?;
         if let Stage::Bound { describe } = &mut portal.stage
@@ -171,7 +176,7 @@ impl Session {
             }
             // Described twice before it was executed.
             None => {
-                self.open_unopened().await?;
+                self.open_pending().await?;
                 let portal = self.take_scatter(name)?;
                 self.client.outgoing.extend_from_slice(portal.description.as_deref().unwrap_or_default());
                 self.keep_scatter(name, portal);
@@ -183,7 +188,7 @@ impl Session {
     /// Execute of a portal over several shards.
     pub(in crate::session) async fn execute_scatter(&mut self, name: &str, max_rows: i32) -> Result<(), Trouble> {
         if self.unopened.as_deref() != Some(name) {
-            self.open_unopened().await?;
+            self.open_pending().await?;
         }
         self.unopened = None;
         self.set_aside().await?;
@@ -291,10 +296,15 @@ impl Session {
     }
 
     /// Close of a portal, if it is over several shards; whether it was.
-    pub(in crate::session) async fn close_scatter(&mut self, name: &str) -> Result<bool, Trouble> {
+    pub(in crate::session) async fn close_if_scatter(&mut self, name: &str) -> Result<bool, Trouble> {
         if !self.is_scatter(name) {
             return Ok(false);
         }
+        Box::pin(self.close_scatter(name)).await?;
+        Ok(true)
+    }
+
+    async fn close_scatter(&mut self, name: &str) -> Result<(), Trouble> {
         let portal = self.take_scatter(name);
         self.portals.retain(|(known, _)| known != name);
         if let Ok(portal) = portal
@@ -303,7 +313,7 @@ impl Session {
             self.set_aside().await?;
             self.close_run(&mut run).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn close_run(&mut self, run: &mut Run) -> Result<(), Stop> {

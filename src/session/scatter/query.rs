@@ -81,13 +81,10 @@ impl Session {
         let cancels = self.handle.cancels();
         let texts = Texts::of(job, &self.state.sql_limits())?;
         let setup = self.setup(job)?;
-        if !job.effects.floating {
-            self.transaction.settle();
-        }
+        self.transaction.settle();
         let mut parts = self.take_parts(job, block).await?;
         for held in parts.iter_mut().filter_map(|part| part.held.as_mut()) {
             held.wrote |= job.effects.writes;
-            held.part.iter_mut().for_each(|part| part.wrote |= job.effects.writes);
         }
         let mut run = Run::new(parts, Merger::new(job.gather.clone(), setup), block, cancels);
         match self.begin(job, &mut run, &texts, opening).await {

@@ -47,6 +47,13 @@ impl Part {
     }
 }
 
+impl Part {
+    /// An error is what it says next.
+    pub fn has_failed(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.lease.incoming.first() == Some(&b'E'))
+    }
+}
+
 /// What the client is told before the first row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Describe {
@@ -124,6 +131,11 @@ impl Run {
             cancels,
             deadline: None,
         }
+    }
+
+    /// How many shards' rows are wanted.
+    pub fn wanted(&self) -> usize {
+        (0..self.parts.len()).filter(|index| self.merger.wants(*index)).count()
     }
 
     /// Nothing is owed by any shard.

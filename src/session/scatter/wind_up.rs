@@ -24,9 +24,12 @@ const GRACE: Duration = Duration::from_millis(20);
 impl Session {
     /// Gives the connections back after a statement that ended well, though some shards may still be at work.
     pub(super) async fn wind_up(&mut self, run: &mut Run) -> Result<(), Stop> {
-        if run.block && !run.is_at_rest() {
+        if !run.is_at_rest() {
             run.discard = true;
-            self.drive(run, Goal::Rest).await?;
+            match run.block {
+                true => drop(self.drive(run, Goal::Rest).await?),
+                false => self.drive_once(run),
+            }
             run.discard = false;
         }
         self.release(run);

@@ -1,5 +1,7 @@
 //! A client that shows all there is to compare: descriptions, bytes of rows, tags, errors; in every way of asking.
 
+use std::time::Duration;
+
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
@@ -8,6 +10,8 @@ use crate::statements::Parameter;
 
 /// The first OID that is not PostgreSQL's own: such ones differ from server to server.
 pub const FIRST_OWN: u32 = 16_384;
+/// No statement here takes so long.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Rows per Execute where a portal is read in portions.
 const PORTION: i32 = 2;
 
@@ -59,7 +63,8 @@ pub struct Client {
 
 impl Client {
     pub fn open(port: u16, user: &str, database: &str) -> Client {
-        let wire = Wire::open(port, user, database, &[]).unwrap_or_else(|error| panic!("{database}: {error:?}"));
+        let mut wire = Wire::open(port, user, database, &[]).unwrap_or_else(|error| panic!("{database}: {error:?}"));
+        wire.wait_at_most(PATIENCE);
         Client { wire }
     }
 
@@ -122,8 +127,18 @@ impl Client {
                 self.wire.send(&[parse, (b'B', bind_body(parameters, 0)), execute(PORTION), (b'H', Vec::new())]);
             }
         }
+        if super::variable("GOLDSEAM_TRACE").is_some() {
+            eprintln!("{how:?}: {sql}");
+        }
         let mut answer = Answer::default();
-        while let Some((tag, body)) = self.wire.message() {
+        loop {
+            let (tag, body) = match self.wire.read() {
+                Ok(message) => message,
+                Err(error) => {
+                    answer.error = Some(("lost".into(), format!("no answer: {error}")));
+                    return answer;
+                }
+            };
             match tag {
                 b't' => answer.parameters = body[2..].chunks(4).map(|oid| own(u32_at(oid, 0))).collect(),
                 b'T' => answer.descriptions.push(description(&body)),
@@ -146,7 +161,6 @@ impl Client {
                 self.wire.send(&[(b'S', Vec::new())]);
             }
         }
-        answer
     }
 }
 

@@ -12,7 +12,8 @@
 //! named `scripts_*` are sessions, with transactions of their own.
 //!
 //! `GOLDSEAM_SEED` and `GOLDSEAM_STATEMENTS` vary the made-up statements, `GOLDSEAM_TOPIC` limits the files by name, `GOLDSEAM_LAYOUT` the
-//! layouts, and `GOLDSEAM_VERBOSE` lists the refusals.
+//! layouts, `GOLDSEAM_VERBOSE` lists the refusals, and
+//! `GOLDSEAM_TRACE` all that is asked.
 
 pub mod client;
 pub mod compare;

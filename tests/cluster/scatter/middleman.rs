@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,22 +31,20 @@ pub struct Middleman {
 
 struct Shared {
     mischief: Mutex<Mischief>,
-    cancels: AtomicUsize,
 }
 
 impl Middleman {
     pub fn start(server: u16) -> Middleman {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { mischief: Mutex::new(Mischief::None), cancels: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { mischief: Mutex::new(Mischief::None) });
         let kept = shared.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let shared = kept.clone();
-                std::thread::spawn(move || upstream(&mut from, &mut to, &shared));
+                std::thread::spawn(move || upstream(&mut from, &mut to));
                 let shared = kept.clone();
                 std::thread::spawn(move || downstream(server, client, &shared));
             }
@@ -58,20 +55,11 @@ impl Middleman {
     pub fn set(&self, mischief: Mischief) {
         *self.shared.mischief.lock().unwrap() = mischief;
     }
-
-    /// How many cancel requests have passed.
-    pub fn cancels(&self) -> usize {
-        self.shared.cancels.load(Ordering::Relaxed)
-    }
 }
 
-fn upstream(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared) {
+fn upstream(from: &mut TcpStream, to: &mut TcpStream) {
     let mut buffer = vec![0; 64 << 10];
-    let mut first = true;
     while let Ok(n @ 1..) = from.read(&mut buffer) {
-        if std::mem::take(&mut first) && buffer.get(4..8) == Some(&80_877_102i32.to_be_bytes()[..]) {
-            shared.cancels.fetch_add(1, Ordering::Relaxed);
-        }
         if to.write_all(&buffer[..n]).is_err() {
             break;
         }
@@ -82,7 +70,14 @@ fn upstream(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared) {
 fn downstream(mut server: TcpStream, mut client: TcpStream, shared: &Shared) {
     let (mut incoming, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     let (mut rows, mut held): (usize, Option<Vec<u8>>) = (0, None);
+    let mut greeted = false;
     while let Ok(n @ 1..) = server.read(&mut buffer) {
+        // The answer to an SSLRequest is a byte and no message.
+        if !greeted && n == 1 {
+            let _ = client.write_all(&buffer[..n]);
+            continue;
+        }
+        greeted = true;
         incoming.extend_from_slice(&buffer[..n]);
         let mut out = Vec::new();
         while let Some(header) = incoming.first_chunk::<5>() {

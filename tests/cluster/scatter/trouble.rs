@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::between;
 use super::middleman::Mischief;
-use crate::own::{self, Own, Program, eventually};
+use crate::own::{Own, Program, eventually};
 use crate::raw::{Reply, Wire};
 
 const IN_ORDER: &str = "SELECT id, note FROM items WHERE id <= 40 ORDER BY id";
@@ -57,7 +57,11 @@ fn a_shard_that_breaks_in_the_middle_ends_the_statement_and_nothing_else() {
                 middleman.set(Mischief::None);
                 assert_eq!(reply.code(), code, "{what}: {reply:?}");
                 assert!(reply.error.as_ref().is_some_and(|error| format!("{error:?}").contains("s1")), "{what}: {reply:?}");
-                assert_eq!(reply.rows, whole[..reply.rows.len()], "{what}: no wrong row");
+                // Rows out of order are found by the next one, when one is missing already.
+                if mischief != Mischief::Disorder {
+                    assert_eq!(reply.rows, whole[..reply.rows.len()], "{what}: no wrong row");
+                }
+                assert!(reply.tags.is_empty(), "{what}: {reply:?}");
                 assert_eq!(reply.status, if block { 'E' } else { 'I' }, "{what}");
                 if block {
                     assert_eq!(client.query("SELECT 1").code(), "25P02", "{what}");
@@ -80,6 +84,7 @@ fn a_shard_that_hangs_is_ended_by_a_cancel_request_and_no_other_client_waits_for
     for block in [false, true] {
         if block {
             client.ok("BEGIN");
+            assert_eq!(client.ok(IN_ORDER).rows.len(), 40);
         }
         middleman.set(Mischief::Hang(2));
         client.start(IN_ORDER);
@@ -121,14 +126,14 @@ fn a_limit_that_is_reached_does_not_wait_for_a_slow_shard() {
 
 #[test]
 fn an_error_on_one_shard_stops_the_others() {
-    let own = own::get();
+    let own = &Own::start();
     let port = own.proxy("");
     let mut client = own.connect(port);
     let [one, _] = own.keys;
-    // The shard with that key fails at once; the others would be at work for hours.
+    // The shard with that key fails at its first row; the other is at work for hours.
     let sql = format!(
-        "SELECT count(1 / (i.id - {one})) FROM items i, generate_series(1, 30000) a, generate_series(1, 30000) b \
-         WHERE i.id = {one} OR i.id <> {one} AND a + b > 0"
+        "SELECT count(*) FROM items i WHERE i.id <= 40 AND CASE WHEN i.id = {one} THEN 1 / (i.id - {one}) ELSE \
+         (SELECT count(*) FROM generate_series(1, 30000) a, generate_series(1, 30000) b WHERE a + b > i.id) END > 0"
     );
     for block in [false, true] {
         if block {

@@ -1,8 +1,6 @@
 //! The merges on a real server: three schemas are the shards, a fourth has all rows. What the shards answer is merged in SQL, as the plan says, and
 //! must be what the fourth answers.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::backend::testing::{Postgres, options};
 use crate::backend::{Backend, Connector, Login, Rows};
@@ -194,7 +192,7 @@ async fn the_merge_is_what_all_rows_together_give() {
         let tokens = sql::lex(&case.text, &Limits::default()).unwrap();
         let (Ok(gather), _) = gather(&case.text, case.bytewise, case.covered) else { continue };
         // Text that the proxy refuses when it sees its type, and what differs with each call or has no columns.
-        let skip = ["random()", "en-x-icu", "lower(there)", "SELECT FROM"];
+        let skip = ["random()", "en-x-icu", "lower(there)", "SELECT FROM", "id;"];
         let parameters = tokens.iter().any(|token| token.kind == sql::TokenKind::Parameter);
         if skip.iter().any(|word| case.text.contains(word)) || (parameters && case.values.is_empty()) {
             continue;
