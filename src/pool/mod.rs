@@ -23,6 +23,7 @@ mod directory;
 mod gate;
 mod lease;
 mod shard;
+mod stats;
 mod upkeep;
 
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod tests;
 pub use directory::Directories;
 pub use gate::Gate;
 pub use lease::Lease;
-pub use shard::PoolStats;
+pub use stats::PoolStats;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
