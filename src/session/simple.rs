@@ -77,6 +77,7 @@ impl Session {
                     Ok(())
                 }
                 Action::Forward { destination, effects, after, text, needs, then } => {
+                    let effects = self.meter_command(effects, &command);
                     let shard = self.locate(destination).await?;
                     self.admit(shard, &effects)?;
                     self.attach(shard).await?;
