@@ -123,6 +123,14 @@ fn round(answer: &mut Answer) {
             *value = format!("{number:.digits$e}").into_bytes();
         }
     };
+    // Without a description any number with a point is taken for one.
+    if columns.is_empty() {
+        for value in answer.rows.iter_mut().flatten().flatten().filter(|value| value.contains(&b'.')) {
+            if let Some(number) = std::str::from_utf8(value).ok().and_then(|text| text.parse::<f64>().ok()) {
+                *value = format!("{number:.DIGITS$e}").into_bytes();
+            }
+        }
+    }
     for row in &mut answer.rows {
         for (value, column) in row.iter_mut().zip(&columns) {
             value.iter_mut().for_each(|value| shorten(value, column));
