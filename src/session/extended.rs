@@ -374,6 +374,7 @@ impl Session {
             }
             Action::End { commit, chain } => {
                 let answer = self.end_block(commit, chain).await?;
+                self.meter_local(&command);
                 let mut bytes = BytesMut::new();
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
@@ -466,6 +467,8 @@ impl Session {
         if self.implicit {
             // A batch that wrote on several shards is one transaction over all of them.
             let ended = Box::pin(self.end_batch()).await;
+            self.meter_outcome(&ended, b'S', &[]);
+            self.meter_ready(self.transaction.status());
             self.batch = Batch::default();
             self.release_portals();
             match ended {
@@ -486,6 +489,7 @@ impl Session {
             Some(index) => self.send_sync(index, true),
             None => {
                 self.relay.emit_now(&mut self.client.outgoing);
+                self.meter_ready(self.transaction.status());
                 encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
             }
         }

@@ -428,6 +428,7 @@ impl Session {
 
     /// Tells the client of an error that its message led to.
     async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8, frame: &[u8]) -> Result<(), Over> {
+        self.meter_outcome(&outcome, tag, frame);
         if self.implicit && outcome.is_err() {
             // Nothing that it says is news: the statement has failed.
             let _ = self.end_implicit(false).await;
@@ -445,7 +446,6 @@ impl Session {
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
-                self.meter_refused(tag, frame, &error);
                 self.refuse(&error, ends_by_itself(tag));
                 Ok(())
             }

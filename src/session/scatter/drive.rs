@@ -19,6 +19,7 @@ use crate::merge::Next;
 use crate::pool::Lease;
 use crate::protocol::frame::HEADER;
 use crate::protocol::{self, ErrorFields, encode};
+use crate::session::gate::killed;
 use crate::session::io::{CLIENT_AHEAD, HIGH_WATER};
 use crate::session::{Over, Session, settings};
 use crate::sqlstate::SqlState;
@@ -161,6 +162,9 @@ impl Session {
 
     /// A client's cancel request goes to the servers by itself; one that does not react to it must not hold the client for ever.
     pub(super) fn overdue(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Option<Stop> {
+        if self.handle.activity.is_killed() {
+            return Some(killed().into());
+        }
         if run.deadline.is_none() {
             if self.handle.cancels() == run.cancels {
                 return None;
@@ -253,6 +257,10 @@ impl Session {
                     }
                 }
                 _ if *discard => {}
+                Heard::Complete(tag) => {
+                    self.meter_part(part.shard);
+                    run.take(index, Heard::Complete(tag))?;
+                }
                 heard => run.take(index, heard)?,
             }
             *moved = true;

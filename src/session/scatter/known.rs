@@ -86,7 +86,8 @@ impl Session {
             Hidden::Last(0) => false,
             // All of them are hidden, and all binary.
             Hidden::Last(_) if job.is_finish_only() => false,
-            _ => true,
+            // All are binary, however many there are.
+            _ => job.formats()? != [1],
         };
         let mut visible = if wants_columns { self.shared.columns.get(&job.gather) } else { Some(0) };
         let mut types = match (&job.statement, wants_types) {

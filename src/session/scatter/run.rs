@@ -104,6 +104,8 @@ pub(super) struct Run {
     pub cancels: usize,
     /// The client's parameters' types.
     pub types: Vec<Oid>,
+    /// The final statement's RowDescription.
+    pub finished: Option<Bytes>,
     /// The final statement's answer, for a client that fetches it in parts.
     pub kept: Option<Kept>,
     /// When a statement that was cancelled ends although a server does not.
@@ -127,6 +129,7 @@ impl Run {
             discard: false,
             rewritten: false,
             types: Vec::new(),
+            finished: None,
             kept: None,
             cancels,
             deadline: None,
