@@ -127,11 +127,12 @@ impl<'t> Tokens<'t> {
         terms
     }
 
-    /// Without parentheses around all of it.
+    /// Without parentheses around all of it, but for those that make a row of several expressions.
     pub fn bare(&self, mut span: Span) -> Span {
         while span.len() > 2
             && self.kind(span.start) == Some(TokenKind::LeftParen)
             && self.closing(span.start) == Some(span.end)
+            && self.terms(&(span.start + 1..span.end - 1)).len() == 1
         {
             span = span.start + 1..span.end - 1;
         }
