@@ -132,10 +132,10 @@ impl<'t> Tokens<'t> {
         while span.len() > 2
             && self.kind(span.start) == Some(TokenKind::LeftParen)
             && self.closing(span.start) == Some(span.end)
+            && self.terms(&(span.start + 1..span.end - 1)).len() == 1
         {
             let inside = span.start + 1..span.end - 1;
-            let list = self.outer(&inside).iter().any(|at| self.kind(*at) == Some(TokenKind::Comma));
-            if list || self.any(inside.start, &["select", "with", "values", "table"]) {
+            if self.any(inside.start, &["select", "with", "values", "table"]) {
                 break;
             }
             span = inside;
