@@ -10,9 +10,7 @@ use proptest::prelude::*;
 
 use super::{Context, plan};
 use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind};
-use crate::plan::gather::Gather;
-use crate::plan::render::render;
-use crate::plan::{Target, Values, Verdict, explain};
+use crate::plan::{Values, Verdict, explain};
 use crate::sql::{Limits, Normalized, normalize};
 use crate::types::key::DecodeContext;
 use crate::types::{Oid, Raw, ShardId, oid};
@@ -32,6 +30,10 @@ type = "hash"
 [vindex.by_day]
 type = "range"
 ranges = [ { to = "2026-01-01", shard = "s0" }, { shard = "s1" } ]
+[vindex.by_word]
+type = "range"
+key_type = "text"
+ranges = [ { to = "m", shard = "s2" }, { shard = "s3" } ]
 [vindex.by_region]
 type = "list"
 lists = [ { values = ["eu"], shard = "s0" }, { values = ["us"], shard = "s2" } ]
@@ -56,6 +58,18 @@ vindex = "by_customer"
 keyspace = "commerce"
 shard_key = "day"
 vindex = "by_day"
+[table.words]
+keyspace = "commerce"
+shard_key = "word"
+vindex = "by_word"
+[table.local_words]
+keyspace = "commerce"
+shard_key = "word"
+vindex = "by_word"
+[table.padded]
+keyspace = "commerce"
+shard_key = "word"
+vindex = "by_word"
 [table.regions]
 keyspace = "commerce"
 shard_key = "region"
@@ -120,6 +134,9 @@ const TABLES: &[(&str, &str, &[&str], &str)] = &[
         "s0 s1 s2 s3",
     ),
     ("public.events", "day date, kind text, at timestamptz=", &[], "s0 s1 s2 s3"),
+    ("public.words", "word text, uses int8", &["word"], "s0 s1 s2 s3"),
+    ("public.local_words", "word text~, uses int8", &["word"], "s0 s1 s2 s3"),
+    ("public.padded", "word bpchar, uses int8", &["word"], "s0 s1 s2 s3"),
     ("public.regions", "region text, name text", &["region"], "s0 s1 s2 s3"),
     ("public.accounts", "account int8, balance numeric", &["account"], "s0 s1 s2 s3"),
     ("public.tags", "tag text#, uses int8", &["tag"], "s0 s1 s2 s3"),
@@ -158,7 +175,7 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         .filter(|column| !column.is_empty())
         .map(|column| {
             let (name, word) = column.split_once(' ').unwrap();
-            let type_name = word.trim_end_matches(['*', '!', '=', '@', '#']);
+            let type_name = word.trim_end_matches(['*', '!', '~', '=', '@', '#']);
             Column {
                 name: name.into(),
                 type_oid: type_oid(type_name),
@@ -286,24 +303,11 @@ impl Bench {
             lines[0] = format!("{} {}", error.code, error.message);
             lines.insert(1, format!("  {}", error.detail.unwrap_or_default()));
         }
-        if let Verdict::Route(route) = &plan.verdict
-            && let Ok(Target::Shards { .. }) = route.resolve(&values, &self.vschema, &decode)
-            && let Some(gather) = &route.gather
-        {
-            lines.extend(sent(gather, text));
-        }
         if plan.effects.floating {
             lines.push("  Effects: none (floating)".into());
         }
         lines
     }
-}
-
-/// The text that EXPLAIN does not spell out.
-fn sent(gather: &Gather, text: &str) -> Option<String> {
-    let tokens = crate::sql::lex(text, &Limits::default()).unwrap();
-    let sent = render(gather.text.as_ref()?, text, &tokens, None, None);
-    Some(format!("  Sent: {}", sent.map_or_else(|error| error.message, |sent| sent.sql)))
 }
 
 /// `with: 1, NULL` gives parameters, `path: sales, public` the search path, `shard: s2` is goldseam.shard.
