@@ -331,6 +331,29 @@ fn statements_are_counted_by_their_normal_form() {
 }
 
 #[test]
+fn statements_over_several_shards_are_counted_once() {
+    let own = own::get();
+    let port = own.proxy("");
+    let (mut client, mut console) = (own.connect(port), own.console(port));
+    assert_eq!(client.ok("SELECT id FROM items ORDER BY id LIMIT 5").rows.len(), 5);
+    assert_eq!(client.prepare("q", "SELECT id FROM items ORDER BY id LIMIT $1").code(), "");
+    assert_eq!(client.execute("q", &["3"]).rows.len(), 3);
+    client.ok("BEGIN");
+    for key in own.keys {
+        client.ok(&format!("SELECT note FROM items WHERE id = {key}"));
+    }
+    client.ok("COMMIT");
+    let queries = console.table("SHOW QUERIES");
+    for (query, rows) in [("SELECT id FROM items ORDER BY id LIMIT ?", "5"), ("SELECT id FROM items ORDER BY id LIMIT $1", "3")] {
+        let counted = row(&queries, "query", query);
+        assert_eq!((counted["route"].as_str(), counted["shards"].as_str()), ("scatter", "s0,s1"), "{counted:?}");
+        assert_eq!((counted["calls"].as_str(), counted["rows"].as_str(), counted["errors"].as_str()), ("1", rows, "0"));
+    }
+    let stats = &console.table("SHOW STATS")[0];
+    assert_eq!((stats["total_query_count"].as_str(), stats["total_xact_count"].as_str()), ("6", "3"), "{stats:?}");
+}
+
+#[test]
 fn a_pipeline_counts_each_of_its_statements_and_an_error_ends_it() {
     let own = own::get();
     let port = own.proxy("");
