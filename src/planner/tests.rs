@@ -224,7 +224,8 @@ fn catalog() -> Catalog {
     ));
     add(relation("public.orders_id_seq", "", &[], "s0 s1 s2 s3", RelationKind::Sequence));
     add(relation("public.settings_id_seq", "", &[], "s4", RelationKind::Sequence));
-    for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false), ("first_of", true)] {
+    for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false), ("first_of", true)]
+    {
         catalog.functions.insert(name.into(), Function { immutable });
     }
     catalog.aggregates.insert("first_of".into());
@@ -436,6 +437,32 @@ fn what_is_too_deep_is_refused_and_the_stack_survives() {
     assert_eq!(verdict_code(&subqueries(1_800)).as_deref(), Some("54001"));
     let many = format!("SELECT * FROM orders WHERE customer_id IN (1{})", ", 1".repeat(50_000));
     assert_eq!(verdict_code(&many), None);
+}
+
+/// What fits within the limits fits on a thread of the runtime, too: to plan it, to look it up, and to drop it.
+#[test]
+fn long_statements_need_no_deep_stack() {
+    let keyed = "SELECT id FROM customers WHERE";
+    let texts = [
+        format!("{keyed} id = 1{}", " OR id = 1".repeat(1_500)),
+        format!("{keyed} id = 1 AND (id = 1{})", " OR id = 1".repeat(1_500)),
+        format!("{keyed} {}id = 1{}", "(id = 1 OR (id = 2 AND ".repeat(90), "))".repeat(90)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(1_500)),
+        format!("{}SELECT 1{}", "SELECT * FROM (".repeat(180), ") x".repeat(180)),
+        format!("SELECT 1 FROM customers{}", " CROSS JOIN customers".repeat(3_000)),
+        format!("SELECT 1 FROM customers c0{}", " JOIN customers USING (id)".repeat(100)),
+        format!(
+            "SELECT 1 FROM customers c0{}",
+            (1..600).map(|n| format!(" JOIN customers c{n} USING (id)")).collect::<String>()
+        ),
+    ];
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        let bench = Bench::new();
+        for text in texts {
+            let _ = bench.explain(&text, &bench.path, None, &[]);
+        }
+    });
+    thread.unwrap().join().unwrap();
 }
 
 #[test]
