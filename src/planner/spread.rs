@@ -64,6 +64,10 @@ impl Planner<'_> {
         if count < 2 || source.with.is_some() {
             return None;
         }
+        // A server that gets some of the rows would not see that others are longer.
+        if values.rows.iter().any(|row| row.len() != values.rows[0].len()) {
+            return None;
+        }
         let rows = self.row_tokens(count)?;
         if self.returns_sets(&rows) || self.ambiguous_parameters(&values.rows, &rows, relation, targets) {
             return None;
