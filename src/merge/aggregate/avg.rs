@@ -79,8 +79,8 @@ impl Accumulator for Float {
         if self.count == 0 {
             return Ok(None);
         }
-        // `float8_avg` divides by the count as a float.
-        Ok(self.sum.total()?.map(|sum| (sum / self.count as f64).to_be_bytes().to_vec()))
+        // `float8_avg` divides by the count as a float. Its sum begins with zero, so that minus zero alone does not stay one.
+        Ok(self.sum.total()?.map(|sum| ((sum + 0.0) / self.count as f64).to_be_bytes().to_vec()))
     }
 
     fn held(&self) -> usize {
