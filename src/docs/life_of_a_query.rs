@@ -52,6 +52,5 @@
 //!
 //! # Transactions
 //!
-//! BEGIN goes nowhere at first; Goldseam answers it. The first statement that has a shard takes the BEGIN along, and the transaction lives
-//! on that shard from then on. A statement for another shard is refused, and the transaction is then failed as it would be after any other
-//! error.
+//! BEGIN goes nowhere at first; Goldseam answers it. The first statement that has a shard takes the BEGIN along. What happens when
+//! the next one leads to another shard is told in [`life_of_a_transaction`](super::life_of_a_transaction).

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Insert, OnConflictAction, OnInsert, Parens, SetExpr, Value};
 
-use super::local::Rest;
+use super::local::{Proven, Rest};
 use super::source::unwrap;
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
@@ -48,9 +48,6 @@ pub(super) enum Spread {
         keys: Vec<usize>,
     },
 }
-
-/// A gather, and the requirements of which each restricts the whole; none: those that were found.
-type Proven = Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>;
 
 impl Planner<'_> {
     /// How an INSERT of several rows is split by them, if it is one; `targets` are the columns that its values are for.

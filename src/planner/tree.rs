@@ -255,38 +255,72 @@ impl Tree {
     }
 }
 
+/// Where a bare name or a number among the terms of a clause is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Names<'s> {
+    /// Among the tables' columns only: PARTITION BY.
+    Never,
+    /// Among the tables' columns, then in the select list: GROUP BY.
+    Later(&'s [SelectItem]),
+    /// In the select list, then among the tables' columns: DISTINCT ON.
+    First(&'s [SelectItem]),
+}
+
 impl Planner<'_> {
     /// The columns among the terms of GROUP BY, DISTINCT ON or PARTITION BY. What a term's name or number stands for is looked up in the
     /// select list where PostgreSQL would do so; whether a number did is told.
-    pub(super) fn term_nodes(&mut self, terms: &[Expr], items: Option<&[SelectItem]>) -> (Vec<Node>, bool) {
+    pub(super) fn term_nodes(&mut self, terms: &[Expr], list: Names<'_>) -> (Vec<Node>, bool) {
         let (mut nodes, mut ordinals) = (Vec::new(), false);
         for term in terms {
-            match unwrap(term) {
-                Expr::Tuple(inner) => {
-                    let (more, numbers) = self.term_nodes(inner, items);
+            match (unwrap(term), list) {
+                (Expr::Tuple(inner), _) => {
+                    let (more, numbers) = self.term_nodes(inner, list);
                     nodes.extend(more);
                     ordinals |= numbers;
                 }
-                Expr::Value(value) => {
+                (Expr::Value(value), Names::Later(items) | Names::First(items)) => {
                     let Value::Number(digits, _) = &value.value else { continue };
                     ordinals = true;
-                    let item = digits.parse::<usize>().ok().and_then(|at| items?.get(at.checked_sub(1)?));
+                    let item = digits.parse::<usize>().ok().and_then(|at| items.get(at.checked_sub(1)?));
                     // A star before it would move the columns' places.
-                    let plain = items.is_some_and(|items| !items.iter().any(is_star));
+                    let plain = !items.iter().any(is_star);
                     if let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) =
                         item.filter(|_| plain)
                     {
                         nodes.extend(self.local_node(expr));
                     }
                 }
-                Expr::Identifier(ident) => match self.local_node(term) {
+                (Expr::Identifier(ident), Names::First(items)) => nodes.extend(self.output_first(ident, term, items)),
+                (Expr::Identifier(ident), Names::Later(items)) => match self.local_node(term) {
                     Some(node) => nodes.push(node),
-                    None => nodes.extend(items.and_then(|items| self.named_output(ident, items))),
+                    None => nodes.extend(self.named_output(ident, items)),
                 },
-                other => nodes.extend(self.local_node(other)),
+                (other, _) => nodes.extend(self.local_node(other)),
             }
         }
         (nodes, ordinals)
+    }
+
+    /// A name that means an output, if there is one of that name, and a table's column otherwise.
+    fn output_first(&mut self, name: &Ident, term: &Expr, items: &[SelectItem]) -> Option<Node> {
+        let name = scope::fold(name).into_owned();
+        let mut meant = term;
+        for item in items {
+            match item {
+                SelectItem::ExprWithAlias { expr, alias } if scope::fold(alias) == name => meant = expr,
+                SelectItem::UnnamedExpr(expr) => match expr {
+                    Expr::Identifier(ident) if scope::fold(ident) == name => meant = expr,
+                    Expr::CompoundIdentifier(idents) if idents.last().is_some_and(|last| scope::fold(last) == name) => {
+                        meant = expr;
+                    }
+                    Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {}
+                    // PostgreSQL gives it a name of its own, such as a function's.
+                    _ => return None,
+                },
+                _ => {}
+            }
+        }
+        self.local_node(meant)
     }
 
     /// The innermost block's column that an expression is.

@@ -255,7 +255,7 @@ impl Planner<'_> {
         let volatile = self.tree.volatile;
         if let Some(Distinct::On(exprs)) = &select.distinct {
             self.exprs(exprs)?;
-            let (nodes, ordinals) = self.term_nodes(exprs, Some(&select.projection));
+            let (nodes, ordinals) = self.term_nodes(exprs, tree::Names::First(&select.projection));
             if let Some(block) = self.tree.block() {
                 block.distinct = tree::Distinct::On(nodes);
                 block.ordinals |= ordinals;
@@ -268,7 +268,7 @@ impl Planner<'_> {
             return Err(refuse::construct("this form of GROUP BY"));
         }
         self.exprs(groups)?;
-        let (nodes, ordinals) = self.term_nodes(groups, Some(&select.projection));
+        let (nodes, ordinals) = self.term_nodes(groups, tree::Names::Later(&select.projection));
         if let Some(block) = self.tree.block() {
             block.ordinals |= ordinals;
             block.groups = (!groups.is_empty() || select.having.is_some()).then_some(nodes);
@@ -306,7 +306,7 @@ impl Planner<'_> {
     /// What a window's rows have in common.
     pub(super) fn window_part(&mut self, window: &sqlparser::ast::WindowSpec) -> tree::Window {
         let base = window.window_name.as_ref().map(|name| scope::fold(name).into_owned());
-        let (partition, _) = self.term_nodes(&window.partition_by, None);
+        let (partition, _) = self.term_nodes(&window.partition_by, tree::Names::Never);
         tree::Window { base, partition }
     }
 

@@ -67,6 +67,11 @@ impl Session {
         {
             return Err(self.failed_block().into());
         }
+        if self.implicit
+            && let Some(action) = self.implicit_command(text, command)?
+        {
+            return Ok(action);
+        }
         if self.is_spread()
             && let Some(action) = self.spread_command(command)?
         {
@@ -192,6 +197,35 @@ impl Session {
             }
             _ => Action::forward(here, Effects::default(), After::Nothing),
         })
+    }
+
+    /// Transaction control within a batch that is one transaction over several shards without a block of the client's.
+    fn implicit_command(&mut self, text: &str, command: &Command<'_>) -> Result<Option<Action>, PgError> {
+        let needs_block = |what: &str| {
+            let message = format!("{what} can only be used in transaction blocks");
+            Err(PgError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message))
+        };
+        Ok(Some(match command {
+            Command::Begin { .. } if text.split_whitespace().count() <= 2 => {
+                // The batch's transaction becomes the block.
+                self.implicit = false;
+                Action::Answer(Answer::tag(begin_tag(text)))
+            }
+            Command::Begin { .. } => {
+                return Err(PgError::unsupported(
+                    "BEGIN with modes is not supported after a statement over several shards",
+                )
+                .with_hint("Send BEGIN first."));
+            }
+            Command::Commit { chain: true } => return needs_block("COMMIT AND CHAIN"),
+            Command::Rollback { chain: true } => return needs_block("ROLLBACK AND CHAIN"),
+            Command::Commit { .. } => Action::End { commit: true, chain: false },
+            Command::Rollback { .. } => Action::End { commit: false, chain: false },
+            Command::Savepoint(_) => return needs_block("SAVEPOINT"),
+            Command::Release(_) => return needs_block("RELEASE SAVEPOINT"),
+            Command::RollbackTo(_) => return needs_block("ROLLBACK TO SAVEPOINT"),
+            _ => return Ok(None),
+        }))
     }
 
     /// Commands that mean something else, or have to reach more, in a block of several backends.
@@ -379,7 +413,7 @@ pub(super) fn after_set(text: &str, name: &str, value: &SetValue<'_>) -> After {
     After::Set { name: name.to_owned(), value, text: text.to_owned() }
 }
 
-fn no_transaction() -> PgError {
+pub(super) fn no_transaction() -> PgError {
     PgError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress")
 }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::{Failure, Question, Reply};
-use super::command::{in_failed_transaction, quoted};
+use super::command::{in_failed_transaction, no_transaction, quoted};
 use super::in_doubt::{self, InDoubt};
 use super::local::Answer;
 use super::{Session, Trouble};
@@ -77,17 +77,16 @@ impl Session {
     /// The block of [`Session::begin_implicit`] ends.
     ///
     /// # Errors
-    /// It could not be committed, and is rolled back on all shards; or what became of it is not known.
+    /// It could not be committed, and is rolled back on all shards; or what became of it is not known. `Skipped` if the attached backend still
+    /// owed an error, of which the client has been told.
     pub(super) async fn end_implicit(&mut self, commit: bool) -> Result<(), Trouble> {
-        self.implicit = false;
-        let failed = self.transaction.is_failed();
-        let lost = self.lost.as_deref().cloned();
-        self.end_block(commit, false).await?;
-        match lost {
-            _ if !commit || !failed => Ok(()),
-            Some(error) => Err(error.into()),
-            None => Err(in_failed_transaction().into()),
-        }
+        let told = match self.come_to_rest().await {
+            Ok(()) => false,
+            Err(Trouble::Skipped) => true,
+            Err(trouble) => return Err(trouble),
+        };
+        let ended = self.finish_block(commit && !told, false).await;
+        if told { Err(Trouble::Skipped) } else { ended.map(drop) }
     }
 
     /// The block ends on all participants.
@@ -96,6 +95,13 @@ impl Session {
     /// It could not be committed, and is rolled back on all shards; or what became of it is not known.
     pub(super) async fn end_block(&mut self, commit: bool, chain: bool) -> Result<Answer, Trouble> {
         self.come_to_rest().await?;
+        let warning = self.implicit.then(no_transaction);
+        let answer = self.finish_block(commit, chain).await?;
+        Ok(Answer { warning, ..answer })
+    }
+
+    async fn finish_block(&mut self, commit: bool, chain: bool) -> Result<Answer, Trouble> {
+        self.implicit = false;
         let lost = self.lost.take().filter(|_| commit);
         let characteristics = chain.then(|| self.transaction.characteristics());
         let outcome = if commit && !self.transaction.is_failed() {

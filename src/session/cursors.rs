@@ -9,6 +9,7 @@
 use super::route::Destination;
 use super::{Session, Trouble};
 use crate::error::PgError;
+use crate::plan::{Effects, Pin};
 use crate::sql::{self, Command};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
@@ -32,6 +33,16 @@ impl Session {
             _ => return destination,
         };
         self.cursor_shard(&name).map_or(destination, Destination::Shard)
+    }
+
+    /// `lastval()` speaks of the last sequence that the connection used; of which connection, in a block of several, it does not say.
+    pub(super) fn admit_state(&self, destination: &Destination, effects: &Effects) -> Result<(), PgError> {
+        if effects.pin != Some(Pin::SessionState) || *destination != Destination::Attached || !self.is_spread() {
+            return Ok(());
+        }
+        Err(PgError::unsupported("lastval() and its like are not supported in a transaction over several shards")
+            .with_detail("Each shard's connection remembers sequences of its own.")
+            .with_hint("Use RETURNING, or currval() of the sequence."))
     }
 
     fn cursor_shard(&self, name: &str) -> Option<ShardId> {

@@ -1,15 +1,16 @@
 //! Parts of transactions over several shards whose server has not said what became of them, and the names by which they are found.
 //!
 //! All of this happens over other connections than the one that was lost, with the client's own login: a prepared transaction can be
-//! ended by its owner only, and in its own database.
+//! ended by its owner only, and in its own database. They are none of the pool's: all of its connections may be waiting for the very locks that
+//! the prepared transaction holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::backend::{Login, Settings};
+use crate::backend::{Backend, Login};
 use crate::error::PgError;
-use crate::pool::{Lease, Pools};
+use crate::pool::Pools;
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
 
@@ -133,36 +134,35 @@ impl InDoubt {
     }
 
     async fn attempt(&self, statement: &str, end_old: bool) -> Result<(), PgError> {
-        let mut lease = fresh(&self.pools, self.shard, &self.login).await?;
-        if lease.shard_name != self.shard_name {
+        let mut backend = fresh(&self.pools, self.shard, &self.login).await?;
+        if backend.shard_name != self.shard_name {
             return Err(PgError::new(SqlState::INTERNAL_ERROR, "the shard's number belongs to another now"));
         }
         if end_old {
-            self.end_old(&mut lease).await?;
+            self.end_old(&mut backend).await?;
         }
-        match lease.query(statement).await {
+        match backend.query(statement).await {
             // It was done before the connection was lost; or, of a rollback, it was never prepared and never will be.
             Err(error) if error.code == SqlState::UNDEFINED_OBJECT => {}
-            // It was prepared by a role that the client had taken on. The connection keeps that role, and is therefore closed.
+            // It was prepared by a role that the client had taken on.
             Err(error) if error.code == SqlState::INSUFFICIENT_PRIVILEGE => {
-                lease.tainted = true;
                 let owner = format!(
                     "SELECT pg_catalog.quote_ident(owner) FROM pg_catalog.pg_prepared_xacts WHERE gid = '{}'",
                     self.gid
                 );
-                let owner = lease.query(&owner).await?.into_iter().flatten().flatten().next();
-                lease.query(&format!("SET ROLE {}", owner.ok_or(error)?)).await?;
-                lease.query(statement).await?;
+                let owner = backend.query(&owner).await?.into_iter().flatten().flatten().next();
+                backend.query(&format!("SET ROLE {}", owner.ok_or(error)?)).await?;
+                backend.query(statement).await?;
             }
             result => drop(result?),
         }
-        lease.release();
+        backend.close();
         Ok(())
     }
 
     /// Ends the server process of the lost connection and waits until it is gone. Its number may have been given to another by now, which
     /// however is younger.
-    async fn end_old(&self, lease: &mut Lease) -> Result<(), PgError> {
+    async fn end_old(&self, backend: &mut Backend) -> Result<(), PgError> {
         let which = format!(
             "pg_catalog.pg_stat_activity WHERE pid = {} AND backend_start < pg_catalog.clock_timestamp() - interval '{} ms'",
             self.pid,
@@ -171,36 +171,38 @@ impl InDoubt {
         let end = format!("SELECT pg_catalog.pg_terminate_backend(pid) FROM {which}");
         let there = format!("SELECT pid FROM {which}");
         let begun = Instant::now();
-        while !lease.query(&there).await?.is_empty() {
+        while !backend.query(&there).await?.is_empty() {
             if begun.elapsed() > TERMINATION {
                 return Err(PgError::new(
                     SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                     "the old server process does not end",
                 ));
             }
-            lease.query(&end).await?;
+            backend.query(&end).await?;
             tokio::time::sleep(FIRST_PAUSE).await;
         }
         Ok(())
     }
 }
 
-/// Another connection, as the login itself: no role that the client may have taken on.
-async fn fresh(pools: &Arc<Pools>, shard: ShardId, login: &Arc<Login>) -> Result<Lease, PgError> {
-    let mut lease = pools.checkout(shard, login).await?;
-    lease.sync_settings(&Settings::none()).await?;
-    Ok(lease)
+/// A connection of its own, as the login itself: no role that the client may have taken on.
+async fn fresh(pools: &Pools, shard: ShardId, login: &Login) -> Result<Backend, PgError> {
+    let topology = pools.topology();
+    match topology.shard(shard) {
+        Some(info) => Backend::connect(&info.primary, login, topology.options()).await,
+        None => Err(PgError::new(SqlState::INTERNAL_ERROR, format!("there is no shard number {}", shard.0))),
+    }
 }
 
 /// Whether a transaction whose connection was lost during its COMMIT has been committed. Does not return before it is known.
-pub(super) async fn outcome(pools: &Arc<Pools>, shard: ShardId, login: &Arc<Login>, xid: &str) -> bool {
+pub(super) async fn outcome(pools: &Pools, shard: ShardId, login: &Login, xid: &str) -> bool {
     let status = format!("SELECT pg_catalog.txid_status({xid})");
     let mut pause = FIRST_PAUSE;
     loop {
         let answer = async {
-            let mut lease = fresh(pools, shard, login).await?;
-            let rows = lease.query(&status).await?;
-            lease.release();
+            let mut backend = fresh(pools, shard, login).await?;
+            let rows = backend.query(&status).await?;
+            backend.close();
             Ok::<_, PgError>(rows.into_iter().flatten().flatten().next())
         };
         match answer.await.ok().flatten().as_deref() {

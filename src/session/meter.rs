@@ -254,6 +254,11 @@ impl Session {
         self.meter.last_end = None;
     }
 
+    /// A command that is sent to a server is counted by its first words too.
+    pub(super) fn meter_command(&self, effects: Effects, command: &sql::Command<'_>) -> Effects {
+        Effects { tally: Some(self.meters().queries.local(command).clone()), ..effects }
+    }
+
     /// A command that the session has answered by itself.
     pub(super) fn meter_local(&mut self, command: &sql::Command<'_>) {
         let begun = self.meter.begun();
@@ -321,7 +326,8 @@ impl Session {
         let refused = is_refusal(error.code);
         if refused {
             let text = self.text_of(tag, frame).unwrap_or_default();
-            if let Ok(normal) = self.normal(&text)
+            // Statements are planned without the semicolon at their end.
+            if let Ok(normal) = self.normal(text.trim_end_matches(|c: char| c == ';' || c.is_ascii_whitespace()))
                 && let Some(tally) = meters.queries.known(normal.key)
             {
                 let time = self.meter.begun.map_or(0, |begun| nanos(begun.at.elapsed()));

@@ -9,11 +9,13 @@
 //! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
 //!    the backend returns to the pool.
 //!
+//! A statement that leads to several shards goes another way from 3 on: see [`scatter`].
+//!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
-mod ask;
 pub mod activity;
+mod ask;
 mod attach;
 mod begin;
 mod command;
@@ -24,13 +26,15 @@ mod extended;
 mod gate;
 mod io;
 mod local;
-mod participants;
 pub mod meter;
+mod participants;
 mod prove;
+mod refuse;
 mod route;
 mod scatter;
 mod simple;
 mod sql_prepare;
+mod sync;
 
 pub mod client;
 pub mod in_doubt;
@@ -45,8 +49,6 @@ pub mod values;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-
-use bytes::BytesMut;
 
 use crate::backend::{self, Login, Parameters};
 use crate::config::PoolMode;
@@ -397,7 +399,7 @@ impl Session {
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
                 self.relay.stop_skipping();
-                Err(malformed().into())
+                Err(refuse::malformed().into())
             }
             b'S' => self.sync().await,
             // After an error everything up to Sync is ignored (protocol section "Extended Query").
@@ -408,7 +410,7 @@ impl Session {
             b'D' => self.describe(frame).await,
             b'E' => self.execute(frame).await,
             b'C' => self.close(frame).await,
-            b'H' if frame.len() > protocol::frame::HEADER => Err(malformed().into()),
+            b'H' if frame.len() > protocol::frame::HEADER => Err(refuse::malformed().into()),
             b'H' => self.flush().await,
             // What is left of a COPY that failed on the server.
             b'd' | b'c' | b'f' => Ok(()),
@@ -424,72 +426,6 @@ impl Session {
             }
         };
         self.tell(outcome, tag, frame).await
-    }
-
-    /// Tells the client of an error that its message led to.
-    async fn tell(&mut self, outcome: Result<(), Trouble>, tag: u8, frame: &[u8]) -> Result<(), Over> {
-        self.meter_outcome(&outcome, tag, frame);
-        if self.implicit && outcome.is_err() {
-            // Nothing that it says is news: the statement has failed.
-            let _ = self.end_implicit(false).await;
-        }
-        match outcome {
-            Ok(()) | Err(Trouble::Skipped) => Ok(()),
-            Err(Trouble::Over(over)) => Err(over),
-            Err(Trouble::Refused(error)) if matches!(error.severity, crate::error::Severity::Fatal) => {
-                Err(Over::Fatal(error))
-            }
-            Err(Trouble::Refused(mut error)) => {
-                // Texts that no server has judged yet come first: their answers do, and so do their errors.
-                match self.prove_all().await {
-                    Ok(()) | Err(Trouble::Skipped | Trouble::Failed(_)) => {}
-                    Err(Trouble::Refused(earlier)) => error = earlier,
-                    Err(Trouble::Over(over)) => return Err(over),
-                }
-                self.refuse(&error, ends_by_itself(tag));
-                Ok(())
-            }
-            Err(Trouble::Failed(message)) => {
-                self.fail_with(message, ends_by_itself(tag));
-                Ok(())
-            }
-        }
-    }
-
-    /// Tells the client of an error of ours, and makes the transaction fail as PostgreSQL's would. `alone` if a ReadyForQuery follows
-    /// by itself, as it does after a simple query.
-    fn refuse(&mut self, error: &PgError, alone: bool) {
-        tracing::debug!(user = %self.user, code = %error.code, message = %error.message, "refused");
-        let mut message = BytesMut::new();
-        encode::error_response(&mut message, error);
-        self.fail_with(message.freeze(), alone);
-    }
-
-    /// Gives the client an error message, and makes the transaction fail.
-    fn fail_with(&mut self, message: bytes::Bytes, alone: bool) {
-        // Whatever it says, the client now knows that its transaction has failed.
-        if self.transaction.is_doomed() {
-            self.lost = None;
-        }
-        let open = self.attached.filter(|_| !self.transaction.is_idle() || self.batch.open);
-        if let Some(index) = open {
-            self.provoke_failure(index, message);
-            if alone {
-                self.send_sync(index, true);
-            } else {
-                self.relay.skip();
-            }
-            return;
-        }
-        self.transaction.fail();
-        self.relay.emit_now(&mut self.client.outgoing);
-        self.client.outgoing.extend_from_slice(&message);
-        if alone {
-            encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
-        } else {
-            self.batch.open = true;
-            self.relay.skip();
-        }
     }
 
     /// The transaction's and the batch's end: backends go back, news of the configuration come in.
@@ -549,14 +485,4 @@ impl Session {
             }
         }
     }
-}
-
-/// Whether a message is answered with a ReadyForQuery of its own.
-fn ends_by_itself(tag: u8) -> bool {
-    matches!(tag, b'Q' | b'F' | b'S')
-}
-
-/// A message with a body that should have none (`pq_getmsgend`).
-fn malformed() -> PgError {
-    PgError::new(SqlState::PROTOCOL_VIOLATION, "invalid message format")
 }

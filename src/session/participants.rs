@@ -220,26 +220,15 @@ impl Session {
     /// that changes nothing, and outside one it is only done where nothing ties the batch together.
     pub(super) async fn come_to_rest(&mut self) -> Result<(), Trouble> {
         let Some(index) = self.attached else { return Ok(()) };
-        let errors = self.relay.errors();
         if self.batch.open {
             // Also when all is answered: without a Sync the server still is in the batch's implicit transaction.
             self.send_sync(index, false);
         }
         self.drain().await?;
-        if self.batch.open && self.relay.errors() != errors {
-            // The Sync was not the client's: what it sends up to its own is skipped.
-            self.relay.skip();
-        }
         if self.relay.is_skipping() || self.attached.is_none() {
             return Err(Trouble::Skipped);
         }
         Ok(())
-    }
-
-    /// [`Session::enlist_all`] of one shard.
-    pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Trouble> {
-        let all = self.enlist_all(&[shard]).await?;
-        all.first().copied().ok_or(Trouble::Skipped)
     }
 
     /// Held backends of all these shards, in their order: in the client's transaction with all of its prelude done if a block is open, with

@@ -16,6 +16,8 @@ use crate::error::PgError;
 use crate::protocol;
 use crate::sqlstate::SqlState;
 
+pub use tag::Tag;
+
 /// The longest message that has to be looked at as a whole (errors, notices, notifications, tags, row descriptions of swallowed
 /// answers): far above what PostgreSQL sends, and a bound on what a broken server can make us hold.
 const MAX_INSPECTED: usize = 64 << 20;
@@ -99,29 +101,6 @@ pub enum Event {
     },
 }
 
-/// The beginning of a command tag: enough to know the command, without an allocation for each statement.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Tag {
-    bytes: [u8; Tag::KEPT],
-    len: u8,
-}
-
-impl Tag {
-    /// PostgreSQL's tags have at most 64 bytes, and the ones that matter here far fewer.
-    const KEPT: usize = 24;
-
-    /// The tag's first bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-impl std::fmt::Debug for Tag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes()))
-    }
-}
-
 /// Messages of the client that an error made the backend skip, although the session had acted on them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
@@ -147,8 +126,6 @@ pub struct Relay {
     skipped: Skipped,
     /// Something of ours was skipped, so that what the backend has is not what is believed.
     out_of_step: bool,
-    /// How many errors the client has been told of.
-    errors: u32,
     /// The shard's name for the detail of errors; none where there is only one shard.
     label: Option<std::sync::Arc<str>>,
 }
@@ -219,11 +196,6 @@ impl Relay {
     /// "COPY Operations"), so no answer to it will come.
     pub fn enter_copy(&mut self) {
         self.queue.retain(|expect| !matches!(expect, Expect::Sync { .. }));
-    }
-
-    /// A number that changes with each error that the client is told of.
-    pub fn errors(&self) -> u32 {
-        self.errors
     }
 
     /// Forgets all that is owed, as after the loss of the connection.
@@ -345,7 +317,7 @@ impl Relay {
                     _ => return Err(violation(tag)),
                 };
                 let event = match tag {
-                    b'C' | b'I' if pass => Some(Event::Complete(command_tag(tag, &incoming[5..total]))),
+                    b'C' | b'I' if pass => Some(Event::Complete(Tag::new(tag, &incoming[5..total]))),
                     b's' if pass => Some(Event::Suspended),
                     b'1' if pass => Some(Event::Parsed),
                     b'C' | b'I' => Some(Event::Swallowed),
@@ -408,7 +380,6 @@ impl Relay {
             // Nobody waits for anything: the server ends the connection, and the session is told when it sees the end.
             None => return Event::Swallowed,
             _ => {
-                self.errors = self.errors.wrapping_add(1);
                 // A server that ends this connection does not end the client's.
                 let softened = fields.is_fatal().then(|| {
                     let mut bytes = BytesMut::new();
@@ -495,17 +466,12 @@ fn take(incoming: &mut BytesMut, outgoing: &mut BytesMut, total: usize, pass: bo
     incoming.advance(total);
 }
 
-fn command_tag(tag: u8, body: &[u8]) -> Tag {
-    let body = if tag == b'I' { b"" } else { body.strip_suffix(b"\0").unwrap_or(body) };
-    let mut kept = Tag { bytes: [0; Tag::KEPT], len: body.len().min(Tag::KEPT) as u8 };
-    kept.bytes[..usize::from(kept.len)].copy_from_slice(&body[..usize::from(kept.len)]);
-    kept
-}
-
 fn violation(tag: u8) -> PgError {
     PgError::new(SqlState::PROTOCOL_VIOLATION, "the server broke the wire protocol")
         .with_detail(format!("A message of type {:?} came out of its place or with a wrong length.", tag as char))
 }
+
+mod tag;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,12 @@ impl Session {
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
+        if self.implicit {
+            // It would be a part of the batch's transaction, which is over several shards and ends at a Sync.
+            return Err(
+                alone("a simple query after messages of the extended protocol that wrote on several shards").into()
+            );
+        }
         // A simple query takes the place of the unnamed statement and portal (`exec_simple_query`).
         self.unnamed = None;
         self.portals.retain(|(name, _)| !name.is_empty());
@@ -71,6 +77,7 @@ impl Session {
                     Ok(())
                 }
                 Action::Forward { destination, effects, after, text, needs, then } => {
+                    let effects = self.meter_command(effects, &command);
                     let shard = self.locate(destination).await?;
                     self.admit(shard, &effects)?;
                     self.attach(shard).await?;
@@ -190,7 +197,9 @@ impl Session {
         if failed {
             return self.in_failed(frame, afters).await;
         }
-        let destination = match self.agree(&destinations)? {
+        let agreed = self.agree(&destinations)?;
+        self.admit_state(&agreed, &effects)?;
+        let destination = match agreed {
             Destination::Attached => Destination::Any(None),
             other => other,
         };
@@ -220,6 +229,7 @@ impl Session {
             true => "",
             false => protocol::frontend::query(&frame[protocol::frame::HEADER..])?,
         };
+        self.admit_state(&destination, effects)?;
         let shard = self.locate(self.toward_cursor(destination, text)).await?;
         self.admit(shard, effects)?;
         self.attach(shard).await?;

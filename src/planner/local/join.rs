@@ -237,9 +237,11 @@ impl Judge<'_, '_> {
 fn apart(mut one: Known, mut other: Known) -> (Known, Known) {
     if one.extent == Extent::Spread && other.extent == Extent::Complete {
         other.places.clear();
+        other.keys = None;
     }
     if other.extent == Extent::Spread && one.extent == Extent::Complete {
         one.places.clear();
+        one.keys = None;
     }
     (one, other)
 }

@@ -137,7 +137,7 @@ impl Session {
         if let Some(description) = run.merger.description() {
             return Ok(Some(Bytes::copy_from_slice(description)));
         }
-        let learned = match self.learn(job, run).await {
+        let learned = match self.learn(job, run, run.block).await {
             Ok(learned) => learned,
             Err(stop) => return Err(self.give_up(run, stop).await.into()),
         };

@@ -241,81 +241,6 @@ fn read_only_blocks_read_everywhere_and_write_nowhere() {
 }
 
 #[test]
-fn repeatable_read_holds_on_each_shard_and_serializable_is_refused_over_two() {
-    let mut stage = Stage::new();
-    let mut other = stage.own.plain();
-    drop(std::mem::replace(&mut other, stage.own.shard(1)));
-    stage.ask("BEGIN ISOLATION LEVEL REPEATABLE READ");
-    stage.ask("SELECT n FROM items WHERE id = A0");
-    assert_eq!(stage.ask("SELECT n FROM items WHERE id = B0").value(), "100");
-    let text = stage.text("UPDATE items SET n = 5 WHERE id = B0");
-    other.ok(&text);
-    assert_eq!(stage.ask("SELECT n FROM items WHERE id = B0").value(), "100");
-    assert_eq!(stage.ask("UPDATE items SET n = 6 WHERE id = B0").code(), "40001");
-    stage.ask("ROLLBACK");
-    for begin in [
-        &["BEGIN ISOLATION LEVEL SERIALIZABLE"][..],
-        &["BEGIN", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
-        &["SET default_transaction_isolation = 'serializable'", "BEGIN"],
-    ] {
-        for sql in begin {
-            assert_eq!(stage.ask(sql).code(), "");
-        }
-        assert_eq!(stage.ask("UPDATE items SET n = 7 WHERE id = A0").code(), "");
-        let refused = stage.ask("UPDATE items SET n = 7 WHERE id = B0");
-        assert_eq!((refused.code(), refused.status), ("0A000", 'E'), "{refused:?}");
-        assert_eq!(stage.ask("COMMIT").tags, ["ROLLBACK"]);
-        assert_eq!(stage.ask("RESET default_transaction_isolation").code(), "");
-    }
-}
-
-#[test]
-fn the_time_is_told_by_one_shard_only() {
-    let mut stage = Stage::new();
-    stage.ask("BEGIN");
-    assert_eq!(stage.ask("SELECT now() FROM items WHERE id = A0").code(), "");
-    assert_eq!(stage.ask("UPDATE items SET n = 1 WHERE id = B0").code(), "");
-    assert_eq!(stage.ask("SELECT now() FROM items WHERE id = A1").code(), "");
-    let refused = stage.ask("UPDATE items SET note = now()::text WHERE id = B0");
-    assert_eq!((refused.code(), refused.status), ("0A000", 'E'), "{refused:?}");
-    assert_eq!(stage.ask("COMMIT").tags, ["ROLLBACK"]);
-    stage.ask("UPDATE items SET n = 100 WHERE id = B0");
-    stage.same_rows();
-}
-
-#[test]
-fn a_query_of_several_statements_cannot_end_a_block_over_two_shards() {
-    let mut stage = Stage::new();
-    for end in ["COMMIT", "ROLLBACK", "RELEASE s", "ROLLBACK TO s"] {
-        stage.ask("BEGIN");
-        stage.ask("SAVEPOINT s");
-        stage.ask("UPDATE items SET n = 1 WHERE id = A0");
-        stage.ask("UPDATE items SET n = 1 WHERE id = B0");
-        let refused = stage.ask(&format!("SELECT n FROM items WHERE id = B0; {end}"));
-        assert_eq!((refused.code(), refused.status), ("0A000", 'E'), "{refused:?}");
-        assert_eq!(stage.ask("ROLLBACK").status, 'I');
-        stage.ask("BEGIN");
-        stage.ask("SAVEPOINT s");
-        stage.ask("UPDATE items SET n = 1 WHERE id = A0");
-        let refused = stage.ask(&format!("UPDATE items SET n = 1 WHERE id = B0; {end}"));
-        assert_eq!((refused.code(), refused.status), ("0A000", 'E'), "{refused:?}");
-        assert_eq!(stage.ask("ROLLBACK").status, 'I');
-    }
-    stage.same_rows();
-    // Without its end, several statements of one query may lead the block to another shard.
-    stage.same(&[
-        "BEGIN; UPDATE items SET n = 1 WHERE id = A0",
-        "UPDATE items SET n = 1 WHERE id = B0; SELECT n FROM items WHERE id = B1",
-        "SAVEPOINT s; UPDATE items SET n = 2 WHERE id = A0",
-        "UPDATE items SET n = 2 WHERE id = B0",
-        "ROLLBACK TO s",
-        "SELECT n FROM items WHERE id = A0",
-        "COMMIT",
-    ]);
-    stage.same_rows();
-}
-
-#[test]
 fn a_pipeline_goes_to_several_shards_within_a_block() {
     let mut stage = Stage::new();
     let steps = [
@@ -459,4 +384,48 @@ fn notices_and_notifications_come_once() {
         "UNLISTEN *",
         "SELECT 1",
     ]);
+}
+
+#[test]
+fn what_a_connection_keeps_for_its_session_outlives_a_block_over_two_shards() {
+    let mut stage = Stage::new();
+    stage.same(&[
+        "CREATE TEMP TABLE mine AS SELECT 7 AS a",
+        "SELECT pg_advisory_lock(4711)",
+        "BEGIN",
+        "UPDATE items SET n = 1 WHERE id = A0",
+        "UPDATE items SET n = 1 WHERE id = B0",
+        "COMMIT",
+        "SELECT a FROM mine",
+        "BEGIN",
+        "UPDATE items SET n = 2 WHERE id = B0",
+        "UPDATE items SET n = 2 WHERE id = A0",
+        "ROLLBACK",
+        "SELECT a FROM mine",
+        "SELECT pg_advisory_unlock(4711)",
+        "DROP TABLE mine",
+    ]);
+    stage.same_rows();
+}
+
+#[test]
+fn a_session_that_keeps_its_connections_has_transactions_over_both() {
+    let port = crate::own::get().proxy("[pool]\nmode = \"session\"\n");
+    let mut stage = Stage::through(port);
+    for end in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "COMMIT"] {
+        stage.same(&[
+            "BEGIN",
+            "UPDATE items SET n = n + 1 WHERE id = A0",
+            "SET work_mem = '7MB'",
+            "UPDATE items SET n = n + 1 WHERE id = B0",
+            "SAVEPOINT s",
+            "UPDATE items SET n = n + 1 WHERE id = A0",
+            "ROLLBACK TO s",
+            end,
+            "ROLLBACK",
+            "SELECT current_setting('work_mem'), n FROM items WHERE id = A0",
+            "SELECT current_setting('work_mem'), n FROM items WHERE id = B0",
+        ]);
+        stage.same_rows();
+    }
 }

@@ -230,11 +230,12 @@ fn the_only_writer_that_is_lost_in_its_commit_is_asked_again() {
     let mut client = scene.program.connect();
     client.ok("BEGIN");
     client.ok(&format!("SELECT n FROM items WHERE id = {}", scene.keys[0]));
-    client.ok(&format!("UPDATE items SET n = n + 1, note = 'slow' WHERE id = {}", scene.keys[1]));
+    let _gate = scene.gate();
+    client.ok(&scene.on_second());
     client.start("COMMIT");
-    eventually("the commit runs", || {
-        scene.own.shard(1).one("SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'")
-            == "1"
+    eventually("the commit waits", || {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event_type = 'Lock'";
+        scene.own.shard(1).one(waits) == "1"
     });
     scene.terminate(1, "COMMIT");
     let reply = client.collect();

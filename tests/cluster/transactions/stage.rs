@@ -44,8 +44,13 @@ pub fn rows(own: &Own, proxy: &mut Wire, plain: &mut Wire, each: usize) -> [Vec<
 
 impl Stage {
     pub fn new() -> Stage {
+        Stage::through(port())
+    }
+
+    /// The same through another proxy before the same servers.
+    pub fn through(port: u16) -> Stage {
         let own = own::get();
-        let (mut proxy, mut plain) = (own.connect(port()), own.plain());
+        let (mut proxy, mut plain) = (own.connect(port), own.plain());
         let keys = rows(own, &mut proxy, &mut plain, ROWS);
         Stage { own, proxy, plain, keys }
     }
