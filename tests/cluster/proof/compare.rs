@@ -82,7 +82,8 @@ pub fn compare(sql: &str, rule: &Rule, found: &Answer, expected: &Answer, all: O
 
 /// A final statement on a server makes `char(3)` a `char` without a length that is known: its values are the same.
 fn forgive_modifiers(found: &mut Answer, expected: &Answer) {
-    let columns = |answer: &Answer| answer.descriptions.iter().flatten().map(|column| column.modifier).collect::<Vec<_>>();
+    let columns =
+        |answer: &Answer| answer.descriptions.iter().flatten().map(|column| column.modifier).collect::<Vec<_>>();
     let expected = columns(expected);
     for (column, modifier) in found.descriptions.iter_mut().flatten().zip(expected) {
         if column.modifier == -1 {
