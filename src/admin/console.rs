@@ -154,7 +154,9 @@ impl Console {
             );
         }
         tracing::info!(user = %self.handle.user, command = command.name, argument, "console");
-        self.handle.set_status(Status::Waiting);
+        // Only one who waits hears a cancel request.
+        let quick = command.name.starts_with("SHOW ");
+        self.handle.set_status(if quick { Status::Active } else { Status::Waiting });
         let mut running = (command.run)(Request { shared: self.shared.clone(), argument });
         let outcome = poll_fn(|cx| {
             self.handle.register(cx.waker());

@@ -27,6 +27,7 @@ const HELP: &[(&str, &str)] = &[
     ("goldseam_statement_seconds_total", "Time of all statements, from the client's message to the answer's end."),
     ("goldseam_transactions_total", "Transactions that ended, single statements among them."),
     ("goldseam_transaction_seconds_total", "Their time."),
+    ("goldseam_two_phase_commits_total", "Transactions that wrote to several shards, committed in two phases."),
     ("goldseam_slow_statements_total", "Statements that took longer than log.slow."),
     ("goldseam_wait_seconds_total", "Time for which statements waited for a server connection."),
     ("goldseam_server_assignments_total", "Server connections lent to clients."),
@@ -125,6 +126,7 @@ fn whole_numbers(sums: &Sums) {
     for (name, value) in [
         ("goldseam_transactions_total", sums.transactions),
         ("goldseam_slow_statements_total", sums.slow),
+        ("goldseam_two_phase_commits_total", sums.two_phase_commits),
         ("goldseam_server_assignments_total", sums.assignments),
         ("goldseam_received_bytes_total", sums.received),
         ("goldseam_sent_bytes_total", sums.sent),

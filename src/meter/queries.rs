@@ -16,7 +16,7 @@ const TEXT: usize = 2_000;
 /// Tallies that no plan holds any more, for each that one may hold.
 const SPARE: usize = 1;
 
-/// What sessions answer by themselves; the last stands for what is not named.
+/// What sessions act on by themselves; the last stands for what is not named.
 const LOCAL: [&str; 13] = [
     "BEGIN",
     "COMMIT",
@@ -38,8 +38,8 @@ const LOCAL: [&str; 13] = [
 pub struct Queries {
     most: usize,
     by_key: Mutex<HashMap<u128, Arc<Tally>>>,
-    /// Commands that sessions answer by themselves, by their first words; they have no plan.
-    local: [Tally; LOCAL.len()],
+    /// Commands that sessions act on, by their first words; they have no plan.
+    local: [Arc<Tally>; LOCAL.len()],
 }
 
 impl Queries {
@@ -48,12 +48,12 @@ impl Queries {
         Queries {
             most: plans.max(16) * (1 + SPARE),
             by_key: Mutex::default(),
-            local: LOCAL.map(|text| Tally::new(text.to_owned(), RouteKind::Local)),
+            local: LOCAL.map(|text| Arc::new(Tally::new(text.to_owned(), RouteKind::Local))),
         }
     }
 
-    /// The tally of a command that a session answers by itself.
-    pub fn local(&self, command: &Command<'_>) -> &Tally {
+    /// The tally of a command that a session acts on.
+    pub fn local(&self, command: &Command<'_>) -> &Arc<Tally> {
         let text = match command {
             Command::Begin { .. } => "BEGIN",
             Command::Commit { .. } => "COMMIT",
@@ -96,7 +96,7 @@ impl Queries {
     pub fn top(&self, most: usize) -> Vec<Counted> {
         let tallies: Vec<Arc<Tally>> = self.by_key.lock().values().filter(|tally| tally.calls() > 0).cloned().collect();
         let local = self.local.iter().filter(|tally| tally.calls() > 0);
-        let mut all: Vec<Counted> = tallies.iter().map(|tally| &**tally).chain(local).map(Tally::read).collect();
+        let mut all: Vec<Counted> = tallies.iter().chain(local).map(|tally| tally.read()).collect();
         all.sort_by(|one, other| (other.total_nanos, &one.text).cmp(&(one.total_nanos, &other.text)));
         all.truncate(most);
         all

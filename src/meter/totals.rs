@@ -82,6 +82,8 @@ sums! {
     plan_misses,
     /// Statements that took longer than `log.slow`.
     slow,
+    /// Transactions that were committed on several shards.
+    two_phase_commits,
 }
 
 impl Sums {

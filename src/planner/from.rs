@@ -11,6 +11,9 @@ use super::tree::{Item, Kind, Leaf};
 use super::{Outputs, Planner, refuse};
 use crate::error::PgError;
 
+/// The longest chain of joins that several shards may be asked; longer ones need one shard.
+const MAX_JOINS: usize = 100;
+
 /// A join's condition, read once the whole FROM list is known.
 struct Pending<'q> {
     constraint: &'q JoinConstraint,
@@ -44,6 +47,11 @@ impl Planner<'_> {
     fn joined<'q>(&mut self, item: &'q TableWithJoins, from: &mut From<'q>) -> Result<Item, PgError> {
         let first = from.scope.instances.len();
         let mut joined = self.factor(&item.relation, from)?;
+        // The tree is as deep as the chain is long, and the stack is not.
+        let long = item.joins.len() > MAX_JOINS;
+        if long {
+            self.spoil("a chain of so many joins");
+        }
         for Join { relation, global, join_operator } in &item.joins {
             if *global {
                 return Err(refuse::construct("GLOBAL JOIN"));
@@ -64,7 +72,9 @@ impl Planner<'_> {
             self.merge(constraint, &left, &right, kind, from);
             let on = self.tree.new_join();
             from.joins.push(Pending { constraint, left, right, kind, on });
-            joined = Item::Join { kind, on, left: Box::new(joined), right: Box::new(other) };
+            if !long {
+                joined = Item::Join { kind, on, left: Box::new(joined), right: Box::new(other) };
+            }
         }
         Ok(joined)
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Insert, OnConflictAction, OnInsert, Parens, SetExpr, Value};
 
-use super::local::Rest;
+use super::local::{Proven, Rest};
 use super::source::unwrap;
 use super::{Planner, refuse};
 use crate::catalog::{ColumnDefault, Relation};
@@ -49,9 +49,6 @@ pub(super) enum Spread {
     },
 }
 
-/// A gather, and the requirements of which each restricts the whole; none: those that were found.
-type Proven = Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>;
-
 impl Planner<'_> {
     /// How an INSERT of several rows is split by them, if it is one; `targets` are the columns that its values are for.
     pub(super) fn split_rows(
@@ -65,6 +62,10 @@ impl Planner<'_> {
         let SetExpr::Values(values) = &*source.body else { return None };
         let count = values.rows.len();
         if count < 2 || source.with.is_some() {
+            return None;
+        }
+        // A server that gets some of the rows would not see that others are longer.
+        if values.rows.iter().any(|row| row.len() != values.rows[0].len()) {
             return None;
         }
         let rows = self.row_tokens(count)?;

@@ -23,6 +23,7 @@ mod directory;
 mod gate;
 mod lease;
 mod shard;
+mod stats;
 mod upkeep;
 
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod tests;
 pub use directory::Directories;
 pub use gate::Gate;
 pub use lease::Lease;
-pub use shard::PoolStats;
+pub use stats::PoolStats;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -295,7 +296,7 @@ impl Pools {
     /// For `SHOW POOLS`: one row per shard and login.
     pub fn stats(&self) -> Vec<PoolStats> {
         let mut stats: Vec<PoolStats> = self.current.load().shards.iter().flat_map(|shard| shard.stats()).collect();
-        stats.sort_by(|one, other| (one.shard, &one.user).cmp(&(other.shard, &other.user)));
+        stats.sort_by(|one, other| (one.shard, one.service, &one.user).cmp(&(other.shard, other.service, &other.user)));
         stats
     }
 

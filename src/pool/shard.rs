@@ -14,44 +14,12 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::lease::{Lease, Slot, Waiter};
-use super::{Gate, Pools, UserCount, outlived};
+use super::{Gate, PoolStats, Pools, UserCount, outlived};
 use crate::backend::{Backend, Login, Seen};
 use crate::config;
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::topology::{Health, ShardInfo};
-use crate::types::ShardId;
-
-/// A row of `SHOW POOLS`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PoolStats {
-    /// The shard.
-    pub shard: ShardId,
-    /// Its name.
-    pub shard_name: Arc<str>,
-    /// The user on the server.
-    pub user: String,
-    /// The database on the server.
-    pub database: String,
-    /// Connections on loan.
-    pub active: usize,
-    /// Connections at rest.
-    pub idle: usize,
-    /// Connections being made.
-    pub connecting: usize,
-    /// Sessions that wait.
-    pub waiting: usize,
-    /// How long the first of them has waited.
-    pub max_wait: Duration,
-    /// The limit of connections.
-    pub size: usize,
-    /// How many loans there have been.
-    pub loans: u64,
-    /// Whether the server answered last.
-    pub up: bool,
-    /// It is Goldseam's own login.
-    pub service: bool,
-}
 
 /// What somebody who wants a connection gets.
 #[derive(Debug)]

@@ -190,7 +190,7 @@ impl Session {
             }
         }
         if writers.len() > 1 {
-            metrics::counter!("goldseam_two_phase_commits_total").increment(1);
+            self.meter_two_phase();
             return self.commit_in_two_phases(&writers, &readers).await;
         }
         if let Some(writer) = writers.first()

@@ -396,7 +396,8 @@ impl Session {
         own_statement(text, &mut held.lease.outgoing, &mut self.relay);
         held.unnamed = None;
         self.relay.pass_last();
-        self.meter_sent(None);
+        let tally = self.shared.meters.queries.local(&crate::sql::classify(text)).clone();
+        self.meter_sent(Some(&tally));
         self.after.push_back(after);
     }
 }

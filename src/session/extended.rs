@@ -375,6 +375,7 @@ impl Session {
             }
             Action::End { commit, chain } => {
                 let answer = self.end_block(commit, chain).await?;
+                self.meter_local(&command);
                 let mut bytes = BytesMut::new();
                 answer.write(true, &mut bytes);
                 self.answer(bytes);

@@ -20,10 +20,12 @@ impl Session {
         Arc::clone(&self.handle)
     }
 
-    /// Whether a message has to wait for RESUME: it would begin a transaction. One that holds a server connection goes on.
+    /// Whether a message has to wait for RESUME: it would begin a transaction. One that holds a server connection goes on, and so does
+    /// one whose batch has begun: its portals may hold some.
     pub(super) fn must_wait(&self, tag: u8) -> bool {
         self.shared.pools.gate().is_closed()
             && self.held.is_empty()
+            && !self.batch.open
             && matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E')
             && !self.relay.is_skipping()
     }

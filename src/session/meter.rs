@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Session;
 use super::relay::Tag;
+use super::{Session, Trouble};
 use crate::error::PgError;
 use crate::meter::{Meters, Source, Sums};
-use crate::plan::{RouteKind, ShardSet, Tally};
+use crate::plan::{Effects, RouteKind, ShardSet, Tally};
 use crate::protocol::{self, BindView, ParseView, frame::HEADER};
 use crate::sql::{self, TraceParent};
 use crate::sqlstate::SqlState;
@@ -36,6 +36,8 @@ pub(super) struct Meter {
     transaction: Option<Instant>,
     /// The end of the last statement: before it, the next of the same pipeline had not begun.
     last_end: Option<Instant>,
+    /// When the statement over several shards began that runs.
+    scatter: Option<Instant>,
     sums: Sums,
 }
 
@@ -228,12 +230,12 @@ impl Session {
 
     /// The client may go on: what was added up is handed on. `status` is the ReadyForQuery's.
     pub(super) fn meter_ready(&mut self, status: u8) {
-        if status == b'I' {
+        if status == b'I'
+            && let Some(begun) = self.meter.transaction.take()
+        {
+            let end = self.meter.last_end.unwrap_or_else(Instant::now);
             self.meter.sums.transactions += 1;
-            if let Some(begun) = self.meter.transaction.take() {
-                let end = self.meter.last_end.unwrap_or_else(Instant::now);
-                self.meter.sums.transaction_nanos += nanos(end.saturating_duration_since(begun));
-            }
+            self.meter.sums.transaction_nanos += nanos(end.saturating_duration_since(begun));
         }
         self.meter_flush();
     }
@@ -252,6 +254,11 @@ impl Session {
         self.meter.last_end = None;
     }
 
+    /// A command that is sent to a server is counted by its first words too.
+    pub(super) fn meter_command(&self, effects: Effects, command: &sql::Command<'_>) -> Effects {
+        Effects { tally: Some(self.meters().queries.local(command).clone()), ..effects }
+    }
+
     /// A command that the session has answered by itself.
     pub(super) fn meter_local(&mut self, command: &sql::Command<'_>) {
         let begun = self.meter.begun();
@@ -265,14 +272,62 @@ impl Session {
         }
     }
 
+    /// What a message of the client came to, if it is an error.
+    pub(super) fn meter_outcome(&mut self, outcome: &Result<(), Trouble>, tag: u8, frame: &[u8]) {
+        match outcome {
+            Err(Trouble::Refused(error)) => self.meter_refused(tag, frame, error),
+            Err(Trouble::Failed(message)) => {
+                let code = protocol::ErrorFields::new(message.get(HEADER..).unwrap_or_default()).code();
+                self.meters().errors.add(Source::Server, code);
+                self.meter_flush();
+            }
+            _ => {}
+        }
+    }
+
+    /// A statement over several shards begins.
+    pub(super) fn meter_scatter(&mut self, effects: &Effects, shards: &[ShardId]) -> Running {
+        let set = shards.iter().fold(ShardSet::default(), |set, shard| set.with(*shard));
+        let running = self.meter_start(effects.tally.clone(), RouteKind::Scatter, set);
+        self.meter.scatter = Some(running.begun.at);
+        running
+    }
+
+    /// One shard has answered its part of it.
+    pub(super) fn meter_part(&self, shard: ShardId) {
+        if let Some(begun) = self.meter.scatter {
+            self.meters().record_shard(shard, begun.elapsed());
+        }
+    }
+
+    /// It has ended, with this command tag; none if it failed, which is counted where the client is told.
+    pub(super) fn meter_scattered(&mut self, running: Running, tag: Option<&[u8]>) {
+        self.meter.scatter = None;
+        match tag {
+            Some(tag) => self.meter_end(running, rows(tag), None),
+            None => {
+                if let Some(tally) = &running.tally {
+                    tally.add_error();
+                }
+                self.meter_end(running, 0, None);
+            }
+        }
+    }
+
+    /// A transaction is committed in two phases.
+    pub(super) fn meter_two_phase(&mut self) {
+        self.meter.sums.two_phase_commits += 1;
+    }
+
     /// A message of the client is answered with an error of ours.
-    pub(super) fn meter_refused(&mut self, tag: u8, frame: &[u8], error: &PgError) {
+    fn meter_refused(&mut self, tag: u8, frame: &[u8], error: &PgError) {
         let meters = self.shared.meters.clone();
         meters.errors.add(Source::Goldseam, error.code);
         let refused = is_refusal(error.code);
         if refused {
             let text = self.text_of(tag, frame).unwrap_or_default();
-            if let Ok(normal) = self.normal(&text)
+            // Statements are planned without the semicolon at their end.
+            if let Ok(normal) = self.normal(text.trim_end_matches(|c: char| c == ';' || c.is_ascii_whitespace()))
                 && let Some(tally) = meters.queries.known(normal.key)
             {
                 let time = self.meter.begun.map_or(0, |begun| nanos(begun.at.elapsed()));

@@ -63,8 +63,14 @@ impl Session {
         let plan = self.plan_for(statement);
         let shard = match (&plan.verdict, self.attached) {
             (crate::plan::Verdict::Refuse(error), _) => return Err((**error).clone().into()),
-            (_, Some(index)) => return Ok(index),
-            (crate::plan::Verdict::Route(route), None) => {
+            // Of a transaction's shards only some may have the statement's tables.
+            (crate::plan::Verdict::Route(route), Some(index))
+                if self.transaction.is_failed()
+                    || route.tables_are_on(self.held[index].lease.shard, &self.state.vschema) =>
+            {
+                return Ok(index);
+            }
+            (crate::plan::Verdict::Route(route), _) => {
                 let shards = route.describable(&self.state.vschema);
                 self.any_shard(shards.as_deref())
             }
@@ -85,6 +91,14 @@ impl Session {
 
 /// Where a statement may be described.
 impl crate::plan::Route {
+    /// Whether a shard has all the tables that the statement names.
+    fn tables_are_on(&self, shard: crate::types::ShardId, vschema: &crate::vschema::Vschema) -> bool {
+        if self.fixed.is_none() && self.gather.is_none() && self.keyed.is_empty() && self.keyspaces.is_empty() {
+            return true;
+        }
+        self.describable(vschema).is_none_or(|shards| shards.contains(&shard))
+    }
+
     pub(super) fn describable(&self, vschema: &crate::vschema::Vschema) -> Option<Vec<crate::types::ShardId>> {
         if let Some(shard) = self.fixed {
             return Some(vec![shard]);

@@ -19,6 +19,7 @@ impl Session {
             },
             outcome => outcome,
         };
+        self.meter_outcome(&outcome, tag, frame);
         match outcome {
             Ok(()) | Err(Trouble::Skipped) => Ok(()),
             Err(Trouble::Over(over)) => Err(over),
@@ -32,7 +33,6 @@ impl Session {
                     Err(Trouble::Refused(earlier)) => error = earlier,
                     Err(Trouble::Over(over)) => return Err(over),
                 }
-                self.meter_refused(tag, frame, &error);
                 self.refuse(&error, ends_by_itself(tag));
                 Ok(())
             }

@@ -1,5 +1,7 @@
 //! The simple query protocol: one message, any number of statements, one ReadyForQuery.
 
+use std::sync::Arc;
+
 use super::command::{self, Action};
 use super::effects::After;
 use super::local::Answer;
@@ -7,7 +9,7 @@ use super::relay::Expect;
 use super::route::{self, Destination};
 use super::{Session, Trouble};
 use crate::error::PgError;
-use crate::plan::Effects;
+use crate::plan::{Effects, Tally};
 use crate::protocol::{self, encode, request};
 use crate::sql::{self, Command, SetValue};
 
@@ -65,6 +67,7 @@ impl Session {
                 }
                 Action::End { commit, chain } => {
                     let answer = self.end_block(commit, chain).await?;
+                    self.meter_local(&command);
                     self.answer_query(&answer);
                     Ok(())
                 }
@@ -74,6 +77,7 @@ impl Session {
                     Ok(())
                 }
                 Action::Forward { destination, effects, after, text, needs, then } => {
+                    let effects = self.meter_command(effects, &command);
                     let shard = self.locate(destination).await?;
                     self.admit(shard, &effects)?;
                     self.attach(shard).await?;
@@ -140,7 +144,7 @@ impl Session {
 
     /// A query of several statements: they are one transaction, and therefore go to one shard as they came.
     async fn several(&mut self, frame: &[u8], statements: &[&str]) -> Result<(), Trouble> {
-        let (mut destinations, mut afters) = (Vec::new(), Vec::new());
+        let (mut destinations, mut afters, mut tallies) = (Vec::new(), Vec::new(), Vec::new());
         let mut effects = Effects { floating: true, ..Effects::default() };
         let failed = self.transaction.is_failed();
         for (position, statement) in statements.iter().enumerate() {
@@ -184,6 +188,7 @@ impl Session {
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
             destinations.push(destination);
+            tallies.push(these.tally);
             effects.floating &= these.floating;
             effects.writes |= these.writes;
             effects.ddl |= these.ddl;
@@ -207,7 +212,7 @@ impl Session {
         for statement in statements {
             self.note_cursor(statement, shard)?;
         }
-        self.forward_query(frame, &effects, afters);
+        self.forward_query(frame, &effects, afters, &tallies);
         Ok(())
     }
 
@@ -237,11 +242,13 @@ impl Session {
         Ok(())
     }
 
-    fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>) {
+    /// `tallies` count the statements in their order, as far as they are there.
+    fn forward_query(&mut self, frame: &[u8], effects: &Effects, afters: Vec<After>, tallies: &[Option<Arc<Tally>>]) {
         let Some(index) = self.attached else { return };
         self.note_effects(effects);
+        let mut tallies = tallies.iter();
         for after in afters {
-            self.meter_sent(effects.tally.as_ref());
+            self.meter_sent(tallies.next().and_then(Option::as_ref));
             self.after.push_back(after);
         }
         self.put_query(index, frame);
@@ -269,7 +276,7 @@ impl Session {
         if ends_block(&afters) && self.is_spread() {
             return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
         }
-        self.forward_query(frame, &Effects::default(), afters);
+        self.forward_query(frame, &Effects::default(), afters, &[]);
         Ok(())
     }
 

@@ -33,7 +33,9 @@ impl Session {
         self.relay.stop_skipping();
         if self.implicit {
             // A batch that wrote on several shards is one transaction over all of them.
-            let ended = self.end_batch().await;
+            let ended = Box::pin(self.end_batch()).await;
+            self.meter_outcome(&ended, b'S', &[]);
+            self.meter_ready(self.transaction.status());
             self.relay.stop_skipping();
             self.batch = Batch::default();
             self.release_portals();
@@ -57,6 +59,7 @@ impl Session {
             Some(index) => self.send_sync(index, true),
             None => {
                 self.relay.emit_now(&mut self.client.outgoing);
+                self.meter_ready(self.transaction.status());
                 encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
             }
         }

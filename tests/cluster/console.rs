@@ -78,7 +78,10 @@ fn on(own: &Own, shard: usize) -> String {
 
 /// The row in whose column this stands.
 fn row<'a>(table: &'a [BTreeMap<String, String>], column: &str, value: &str) -> &'a BTreeMap<String, String> {
-    table.iter().find(|row| row[column] == value).unwrap_or_else(|| panic!("no row with {column} = {value}: {table:#?}"))
+    table
+        .iter()
+        .find(|row| row[column] == value)
+        .unwrap_or_else(|| panic!("no row with {column} = {value}: {table:#?}"))
 }
 
 #[test]
@@ -111,7 +114,9 @@ fn pause_lets_transactions_end_and_new_ones_wait_for_resume() {
     // The open transaction goes on.
     assert_eq!(open.one(&on(own, 0)), "first");
     idle.start(&on(own, 1));
-    eventually("a new statement waits", || other.table("SHOW CLIENTS").iter().any(|client| client["state"] == "waiting"));
+    eventually("a new statement waits", || {
+        other.table("SHOW CLIENTS").iter().any(|client| client["state"] == "waiting")
+    });
     assert_eq!(row(&other.table("SHOW DATABASES"), "name", DATABASE)["paused"], "1");
     open.ok("COMMIT");
     let reply = console.collect();
@@ -123,7 +128,8 @@ fn pause_lets_transactions_end_and_new_ones_wait_for_resume() {
     std::thread::sleep(Duration::from_millis(200));
     assert!(other.table("SHOW SERVERS").is_empty(), "and none is made");
     // New clients wait too, a console does not.
-    let late = std::thread::spawn(move || Wire::open(port, USER, DATABASE, &[]).map(|mut client| client.one("SELECT 1")));
+    let late =
+        std::thread::spawn(move || Wire::open(port, USER, DATABASE, &[]).map(|mut client| client.one("SELECT 1")));
     std::thread::sleep(Duration::from_millis(100));
     assert!(!late.is_finished());
     console.ok("RESUME");
@@ -180,7 +186,8 @@ fn a_killed_client_ends_in_mid_statement_and_so_does_its_statement() {
     let port = own.proxy("");
     let mut console = own.console(port);
     let busy_on_server = || {
-        own.shard(1).one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(61)%' AND state = 'active'")
+        own.shard(1)
+            .one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(61)%' AND state = 'active'")
     };
     for how in ["KILL_CLIENT", "KILL"] {
         let mut victim = Wire::open(port, USER, DATABASE, &[("application_name", "victim")]).unwrap();
@@ -218,7 +225,8 @@ fn kill_ends_all_and_resume_lets_new_ones_in() {
     }
     eventually("no server connection is left", || console.table("SHOW SERVERS").is_empty());
     assert!(console.table("SHOW CLIENTS").iter().all(|client| client["database"] == "goldseam"));
-    let late = std::thread::spawn(move || Wire::open(port, USER, DATABASE, &[]).map(|mut client| client.one("SELECT 1")));
+    let late =
+        std::thread::spawn(move || Wire::open(port, USER, DATABASE, &[]).map(|mut client| client.one("SELECT 1")));
     std::thread::sleep(Duration::from_millis(100));
     assert!(!late.is_finished());
     console.ok("RESUME");
@@ -304,7 +312,11 @@ fn statements_are_counted_by_their_normal_form() {
     let plain = row(&queries, "query", "SELECT note FROM items WHERE id = ?");
     assert_eq!((plain["route"].as_str(), plain["shards"].as_str()), ("single", "s0,s1"));
     assert_eq!((plain["calls"].as_str(), plain["rows"].as_str(), plain["errors"].as_str()), ("4", "4", "0"));
-    assert!(plain["max_ms"].parse::<f64>().unwrap() > 0.0 && plain["total_ms"] >= plain["mean_ms"], "{plain:?}");
+    let time = |name: &str| plain[name].parse::<f64>().unwrap();
+    assert!(
+        time("mean_ms") > 0.0 && time("max_ms") >= time("mean_ms") && time("total_ms") >= time("max_ms"),
+        "{plain:?}"
+    );
     let bound = row(&queries, "query", "SELECT id FROM items WHERE id = $1");
     assert_eq!((bound["calls"].as_str(), bound["rows"].as_str()), ("2", "2"));
     assert_eq!(row(&queries, "query", "SELECT ?")["route"], "any");
@@ -328,6 +340,31 @@ fn statements_are_counted_by_their_normal_form() {
     for name in ["total_xact_count", "total_received", "total_sent", "total_query_time", "total_xact_time"] {
         assert!(number(name) > 0, "{name}: {stats:?}");
     }
+}
+
+#[test]
+fn statements_over_several_shards_are_counted_once() {
+    let own = own::get();
+    let port = own.proxy("");
+    let (mut client, mut console) = (own.connect(port), own.console(port));
+    assert_eq!(client.ok("SELECT id FROM items ORDER BY id LIMIT 5").rows.len(), 5);
+    assert_eq!(client.prepare("q", "SELECT id FROM items ORDER BY id LIMIT $1").code(), "");
+    assert_eq!(client.execute("q", &["3"]).rows.len(), 3);
+    client.ok("BEGIN");
+    for key in own.keys {
+        client.ok(&format!("SELECT note FROM items WHERE id = {key}"));
+    }
+    client.ok("COMMIT");
+    let queries = console.table("SHOW QUERIES");
+    for (query, rows) in
+        [("SELECT id FROM items ORDER BY id LIMIT ?", "5"), ("SELECT id FROM items ORDER BY id LIMIT $1", "3")]
+    {
+        let counted = row(&queries, "query", query);
+        assert_eq!((counted["route"].as_str(), counted["shards"].as_str()), ("scatter", "s0,s1"), "{counted:?}");
+        assert_eq!((counted["calls"].as_str(), counted["rows"].as_str(), counted["errors"].as_str()), ("1", rows, "0"));
+    }
+    let stats = &console.table("SHOW STATS")[0];
+    assert_eq!((stats["total_query_count"].as_str(), stats["total_xact_count"].as_str()), ("6", "3"), "{stats:?}");
 }
 
 #[test]

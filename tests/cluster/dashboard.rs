@@ -130,7 +130,8 @@ fn bad_requests_are_refused_and_cost_little() {
     assert_eq!(get(http, "/metrics?x=1").0, 200);
     assert_eq!(send(http, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), (200, String::new()));
     for method in ["POST", "DELETE", "OPTIONS", "PUT"] {
-        let request = format!("{method} /api/pools HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let request =
+            format!("{method} /api/pools HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(send(http, request.as_bytes()).0, 405, "{method}");
     }
     let long = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(100_000));
@@ -188,8 +189,9 @@ fn readiness_follows_the_shards_and_the_operator() {
 #[test]
 fn slow_statements_are_logged_with_their_trace_and_without_their_values() {
     let own = own::get();
-    let program =
-        Program::start(&own.config(&format!("{HTTP}\n[log]\nslow = \"200ms\"\nformat = \"json\"\nlevel = \"warn,goldseam=info\"\n")));
+    let program = Program::start(
+        &own.config(&format!("{HTTP}\n[log]\nslow = \"200ms\"\nformat = \"json\"\nlevel = \"warn,goldseam=info\"\n")),
+    );
     let mut client = program.connect();
     let key = own.keys[1];
     client.ok(&format!("SELECT 'quick' FROM items WHERE id = {key}"));
@@ -203,8 +205,14 @@ fn slow_statements_are_logged_with_their_trace_and_without_their_values() {
     for line in said.lines().filter(|line| line.contains("slow statement")) {
         let line: Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["level"], "WARN", "{line}");
-        assert!(line["statement"].as_str().unwrap().starts_with("SELECT pg_sleep(?), ? FROM items WHERE id = "), "{line}");
-        assert_eq!((&line["route"], &line["shards"], &line["traceparent"]), (&"single".into(), &"s1".into(), &TRACE.into()));
+        assert!(
+            line["statement"].as_str().unwrap().starts_with("SELECT pg_sleep(?), ? FROM items WHERE id = "),
+            "{line}"
+        );
+        assert_eq!(
+            (&line["route"], &line["shards"], &line["traceparent"]),
+            (&"single".into(), &"s1".into(), &TRACE.into())
+        );
         assert!(line["seconds"].as_f64().unwrap() >= 0.3, "{line}");
         assert_eq!(line["rows"], 1, "{line}");
     }
@@ -221,7 +229,11 @@ fn each_statement_has_a_span_where_somebody_wants_it() {
     let line = said.lines().find(|line| line.contains("\"message\":\"statement\"")).unwrap();
     let line: Value = serde_json::from_str(line).unwrap();
     let span = &line["span"];
-    assert_eq!((&span["name"], &span["route"], &span["shards"]), (&"statement".into(), &"single".into(), &"s1".into()), "{line}");
+    assert_eq!(
+        (&span["name"], &span["route"], &span["shards"]),
+        (&"statement".into(), &"single".into(), &"s1".into()),
+        "{line}"
+    );
     assert_eq!(span["traceparent"], TRACE);
 }
 
@@ -234,7 +246,9 @@ fn the_example_dashboard_asks_for_metrics_that_exist() {
     let mut asked = 0;
     for target in panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten() {
         let expr = target["expr"].as_str().unwrap();
-        for name in expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("goldseam_")) {
+        for name in
+            expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("goldseam_"))
+        {
             let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
             assert!(goldseam::dashboard::NAMES.contains(&base), "{name} in {expr}");
             asked += 1;

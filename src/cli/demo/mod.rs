@@ -115,7 +115,7 @@ async fn demo(arguments: &Arguments, binaries: Binaries) -> Result<u8, Failure> 
     }
 
     let serving = Server::start(&config_path).await.map_err(Failure::new)?;
-    super::print(&welcome::text(serving.port(), &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
+    super::print(&welcome::text(&serving, &config_path, binaries.psql().is_some(), shards, Paint::stdout()))?;
     interrupt.next().await;
     eprintln!("\nstopping (once more to stop at once)");
     tokio::select! {
@@ -220,7 +220,7 @@ pub fn write_files(cluster: &Cluster, port: u16, names: &[String]) -> Result<Pat
 /// The demo's `goldseam.toml`.
 fn config_toml(port: u16, names: &[String], ports: &[u16]) -> String {
     let mut text = format!(
-        "listen   = \"127.0.0.1:{port}\"\nvschema  = \"vschema/commerce.toml\"\ndata_dir = \"data\"\n\n\
+        "listen   = \"127.0.0.1:{port}\"\nhttp     = \"127.0.0.1:0\"\nvschema  = \"vschema/commerce.toml\"\ndata_dir = \"data\"\n\n\
          [auth]\nmethod = \"scram-sha-256\"\n[auth.user.{USER}]\npassword = \"{PASSWORD}\"\noperator = true\n"
     );
     for (name, port) in names.iter().zip(ports) {

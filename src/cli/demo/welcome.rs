@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::load::{DATABASE, PASSWORD, Spread, USER};
 use crate::cli::style::Paint;
+use crate::server::Server;
 
 /// More columns than this do not fit a terminal.
 const WIDEST: usize = 8;
@@ -24,7 +25,8 @@ pub fn table(spread: &[Spread], names: &[String]) -> String {
 }
 
 /// What to do next.
-pub fn text(port: u16, config: &Path, psql: bool, shards: usize, paint: Paint) -> String {
+pub fn text(serving: &Server, config: &Path, psql: bool, shards: usize, paint: Paint) -> String {
+    let port = serving.port();
     let url = format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{DATABASE}");
     let how = match psql {
         true => format!("Connect from another terminal:\n\n    {}\n", paint.bold(format!("psql \"{url}\""))),
@@ -53,6 +55,9 @@ pub fn text(port: u16, config: &Path, psql: bool, shards: usize, paint: Paint) -
     text += &format!("{how}\nTry:\n");
     for (sql, what) in shown {
         text += &format!("\n    {}\n    {sql}\n", paint.dim(format!("-- {what}")));
+    }
+    if let Some(http) = serving.http() {
+        text += &format!("\nMetrics and the API: http://{http}/; the console: database \"goldseam\", SHOW HELP.");
     }
     text += &format!("\nIts files: {} and vschema/ beside it. Ctrl-C stops everything.\n", config.display());
     text

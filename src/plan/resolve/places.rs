@@ -7,7 +7,7 @@ use crate::sqlstate::SqlState;
 use crate::types::array::decode_array;
 use crate::types::decode::{decode, decode_stored};
 use crate::types::key::DecodeContext;
-use crate::types::{Key, Match, Raw, ShardId};
+use crate::types::{Key, KeyType, Match, Raw, ShardId, oid};
 use crate::vindex::Placement;
 use crate::vschema::Vschema;
 
@@ -183,6 +183,16 @@ impl Requirement {
         let raw = column.raw(self, &edge.at, reading)?;
         if raw == Raw::Null {
             return Ok(Match::Nothing);
+        }
+        // Between text and its kin PostgreSQL may choose an operator of the other type, with that one's order.
+        let alike = match &raw {
+            Raw::Null => true,
+            Raw::Text { oid, .. } | Raw::Binary { oid, .. } => {
+                matches!(*oid, oid::UNSPECIFIED | oid::UNKNOWN | oid::TEXT | oid::VARCHAR)
+            }
+        };
+        if column.key_type == KeyType::Text && !alike {
+            return Ok(Match::Unclear("of another type"));
         }
         match decode(&raw, column.key_type, reading.context).into_owned() {
             // Equal to no key, as a fraction among integers, says nothing of less and more.

@@ -41,6 +41,8 @@ pub struct Stars {
     pub any: bool,
     /// They were all taken apart: the items are the columns of the answer, one by one.
     pub known: bool,
+    /// The names of all their columns are known.
+    pub named: bool,
     /// It has `*`: all columns of all tables.
     pub all: bool,
 }
@@ -102,7 +104,7 @@ impl Planner<'_> {
         if spans.len() != select.projection.len() {
             return Err(uncertain("the select list"));
         }
-        let mut stars = Stars { any: false, known: true, all: false };
+        let mut stars = Stars { any: false, known: true, named: true, all: false };
         let mut items = Vec::new();
         for (item, span) in select.projection.iter().zip(spans) {
             match item {
@@ -121,6 +123,7 @@ impl Planner<'_> {
                     stars.all = true;
                     let scope = self.scopes.last().cloned().unwrap_or_default();
                     stars.known &= scope.merged.is_empty() && !scope.opaque;
+                    stars.named &= !scope.opaque;
                     for at in scope.instances {
                         self.star_items(at, &span, &mut items, &mut stars);
                     }
@@ -134,12 +137,12 @@ impl Planner<'_> {
                     });
                     match hit {
                         Some(at) => self.star_items(at, &span, &mut items, &mut stars),
-                        None => stars.known = false,
+                        None => (stars.known, stars.named) = (false, false),
                     }
                 }
                 _ => {
                     stars.any = true;
-                    stars.known = false;
+                    (stars.known, stars.named) = (false, false);
                 }
             }
         }
@@ -149,6 +152,7 @@ impl Planner<'_> {
     fn star_items<'q>(&self, at: usize, span: &Span, items: &mut Vec<Item<'q>>, stars: &mut Stars) {
         let Some(instance) = self.instances.get(at) else { return };
         stars.known &= instance.complete && !instance.name.is_empty();
+        stars.named &= instance.complete;
         for column in &instance.columns {
             items.push(Item { what: What::Star(at), name: Some(column.name.clone()), span: span.clone() });
         }
@@ -217,8 +221,8 @@ impl Planner<'_> {
                     [] if !all_known => unclear(),
                     // The tables' columns are all that `*` adds, and a bare name finds them too, or finds several as the star does.
                     _ if of_star && (block.stars.all || hits.is_empty() && block.stars.known) => Ok(Target::Own),
+                    [(at, _)] if block.stars.named => Ok(Target::Item(*at)),
                     _ if !block.stars.known => unclear(),
-                    [(at, _)] => Ok(Target::Item(*at)),
                     // `t.*, t.name`: the same column twice is no ambiguity.
                     [(at, one), others @ ..] if others.iter().all(|(_, other)| self.same_item(one, other)) => {
                         Ok(Target::Item(*at))

@@ -127,13 +127,18 @@ impl<'t> Tokens<'t> {
         terms
     }
 
-    /// Without parentheses around all of it.
+    /// Without parentheses around all of it. `(a, b)` is a row, and `(SELECT 1)` a query: their parentheses are not just around them.
     pub fn bare(&self, mut span: Span) -> Span {
         while span.len() > 2
             && self.kind(span.start) == Some(TokenKind::LeftParen)
             && self.closing(span.start) == Some(span.end)
+            && self.terms(&(span.start + 1..span.end - 1)).len() == 1
         {
-            span = span.start + 1..span.end - 1;
+            let inside = span.start + 1..span.end - 1;
+            if self.any(inside.start, &["select", "with", "values", "table"]) {
+                break;
+            }
+            span = inside;
         }
         span
     }

@@ -22,6 +22,9 @@ use crate::plan::gather::{Aggregation, By, Finish, Hidden, Item, Merge, OrderKey
 use crate::planner::Planner;
 use crate::types::KeyspaceId;
 
+/// What the proxy puts together by itself: the visible columns, and the order of the groups.
+type Native = (Vec<Item>, Vec<OrderKey>);
+
 /// The clauses of a grouped block, with aggregates and group keys exchanged.
 #[derive(Debug, Default)]
 pub struct Clauses {
@@ -57,7 +60,7 @@ impl Planner<'_> {
         let finish = self.finish(block, &grouped, &clauses, &bounds);
         // What orders the groups may be one more hidden column.
         let native = self.native(block, &mut grouped, &clauses)?;
-        grouped.fill(&block.prefix);
+        grouped.fill();
         let columns = number(grouped.columns.len())?;
         let groups = grouped.group_columns();
         let calls = grouped.calls.iter().map(|known| known.call.clone()).collect();
@@ -124,7 +127,7 @@ impl Planner<'_> {
         block: &Block<'_>,
         grouped: &mut Grouped,
         clauses: &Clauses,
-    ) -> Result<Option<(Vec<Item>, Vec<OrderKey>)>, PgError> {
+    ) -> Result<Option<Native>, PgError> {
         let distinct = matches!(block.select.distinct, Some(Distinct::Distinct));
         if distinct || clauses.having.is_some() || grouped.groups.iter().any(|group| group.collation.fuzzy) {
             return Ok(None);

@@ -1,8 +1,8 @@
 //! What PostgreSQL calls a column that the statement gives no name (`FigureColname` in `parse_target.c`).
 
 use sqlparser::ast::{
-    AccessExpr, DataType, ExactNumberInfo, Expr, FunctionArguments, ObjectNamePart, SelectItem, SetExpr, TimezoneInfo,
-    TrimWhereField, Value,
+    AccessExpr, DataType, ExactNumberInfo, Expr, ObjectNamePart, SelectItem, SetExpr, TimezoneInfo, TrimWhereField,
+    Value,
 };
 
 use crate::planner::scope;
@@ -46,8 +46,6 @@ fn figure(expr: &Expr) -> Option<(Strength, String)> {
                 // The grammar has words of its own for these, and versions differ in what they become.
                 "normalize" | "json_value" | "json_query" | "json_exists" | "json_scalar" | "json_serialize"
                 | "json" => None,
-                "current_schema" | "current_catalog" | "current_role" => strong(&name),
-                "array" if matches!(function.args, FunctionArguments::Subquery(_)) => strong("array"),
                 _ => strong(&name),
             }
         }

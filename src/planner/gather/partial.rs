@@ -61,7 +61,7 @@ impl Grouped {
     }
 
     /// Of implicit groups without any aggregate something has to be asked.
-    pub fn fill(&mut self, _: &str) {
+    pub fn fill(&mut self) {
         if self.columns.is_empty() {
             let pieces = vec![words("pg_catalog.count(*)")];
             self.columns.push(Column { function: "count", normal: Vec::new(), pieces });

@@ -166,6 +166,9 @@ impl Rest {
     }
 }
 
+/// How several shards answer, and what restricts them if it is not every use of a sharded table; or why they do not.
+pub(super) type Proven = Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>;
+
 /// A proof that a statement is shard-local.
 #[derive(Debug)]
 pub(super) struct Proof {
@@ -263,7 +266,7 @@ impl Planner<'_> {
         query: Option<&Query>,
         part: Option<usize>,
         found: &[Option<Result<Requirement, PgError>>],
-    ) -> Option<Result<(Arc<Gather>, Option<Vec<Requirement>>), PgError>> {
+    ) -> Option<Proven> {
         let proof = self.proof(part, found)?;
         Some(proof.and_then(|proof| {
             let gather = self.gather_of(&proof, query)?;

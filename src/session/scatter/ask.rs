@@ -109,11 +109,11 @@ impl Session {
         order: Order,
     ) -> Result<(), PgError> {
         let (values, formats) = (job.values()?, job.formats()?);
-        // Without hidden columns the client's own list says it, whatever the number of columns.
         let results = match columns {
             Some(columns) => merge::result_formats(job.gather.hidden, columns, &formats)?,
-            // What goes into a final statement is binary, whatever the client gets from that.
+            // All columns are hidden ones.
             None if job.is_finish_only() => vec![1],
+            // Without hidden columns, or with all in binary form, the client's own list says it, whatever the number of columns.
             None => formats,
         };
         let own: Vec<u16> = (0..values.len()).map(|n| n as u16).collect();

@@ -19,6 +19,7 @@ use crate::merge::Next;
 use crate::pool::Lease;
 use crate::protocol::frame::HEADER;
 use crate::protocol::{self, ErrorFields, encode};
+use crate::session::gate::killed;
 use crate::session::io::{CLIENT_AHEAD, HIGH_WATER};
 use crate::session::{Over, Session, settings};
 use crate::sqlstate::SqlState;
@@ -27,6 +28,8 @@ use crate::sqlstate::SqlState;
 const AHEAD: usize = 64 << 10;
 /// What waits for the client is not sent in smaller portions while more is on its way: PostgreSQL's own send buffer.
 const PORTION: usize = 8 << 10;
+/// How long an error waits for the other shards' descriptions: a client expects the columns before the error, as from one server.
+const HASTE: Duration = Duration::from_millis(50);
 /// A server that does not react to a cancel request for so long is left alone.
 pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -99,6 +102,7 @@ impl Session {
                 };
             }
             moved |= self.announce(run);
+            moved |= run.poll_haste(cx);
             match self.toward(run, goal, rows) {
                 Ok((_, Some(next))) => return Poll::Ready(Ok(Reached { next, rows: *rows })),
                 Ok((more, None)) => moved |= more,
@@ -161,6 +165,9 @@ impl Session {
 
     /// A client's cancel request goes to the servers by itself; one that does not react to it must not hold the client for ever.
     pub(super) fn overdue(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Option<Stop> {
+        if self.handle.activity.is_killed() {
+            return Some(killed().into());
+        }
         if run.deadline.is_none() {
             if self.handle.cancels() == run.cancels {
                 return None;
@@ -232,8 +239,9 @@ impl Session {
             if part.answers.is_idle() {
                 return Ok(Seen::Rest);
             }
-            // Its rows mean nothing before all shards have said what theirs are like; that it has failed does.
-            if part.described && !run.described && run.learning.is_none() && !run.discard && !part.has_failed() {
+            // Its rows mean nothing before all shards have said what theirs are like; that it has failed does, after a moment.
+            let waits = part.described && !run.described && run.learning.is_none() && !run.discard;
+            if waits && !(part.has_failed() && run.hasty) {
                 return Ok(Seen::Full);
             }
             let heard = self.next_heard(run, index)?;
@@ -253,6 +261,10 @@ impl Session {
                     }
                 }
                 _ if *discard => {}
+                Heard::Complete(tag) => {
+                    self.meter_part(part.shard);
+                    run.take(index, Heard::Complete(tag))?;
+                }
                 heard => run.take(index, heard)?,
             }
             *moved = true;
@@ -372,6 +384,17 @@ fn poll_more(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<(), PgError
 }
 
 impl Run {
+    /// A shard has failed before all have described their rows: a moment later it is not waited for the others any more. Whether the moment
+    /// is over just now.
+    fn poll_haste(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.described || self.hasty || !self.parts.iter().any(|part| part.described && part.has_failed()) {
+            return false;
+        }
+        let haste = self.haste.get_or_insert_with(|| Box::pin(tokio::time::sleep(HASTE)));
+        self.hasty = haste.as_mut().poll(cx).is_ready();
+        self.hasty
+    }
+
     /// Takes what a shard said of its part.
     fn take(&mut self, index: usize, heard: Heard) -> Result<(), PgError> {
         let part = &mut self.parts[index];

@@ -116,10 +116,12 @@ impl Session {
                     }
                 }
                 Heard::Described(body) => {
-                    if run.describe != Describe::No {
-                        description(body.as_deref(), &mut self.client.outgoing);
-                        run.describe = Describe::No;
+                    let mut message = BytesMut::new();
+                    description(body.as_deref(), &mut message);
+                    if std::mem::replace(&mut run.describe, Describe::No) != Describe::No {
+                        self.client.outgoing.extend_from_slice(&message);
                     }
+                    run.finished = Some(message.freeze());
                 }
                 Heard::Complete(tag) => kept.tag = tag,
                 Heard::Ready(_) => return Poll::Ready(Ok(())),

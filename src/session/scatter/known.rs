@@ -86,7 +86,8 @@ impl Session {
             Hidden::Last(0) => false,
             // All of them are hidden, and all binary.
             Hidden::Last(_) if job.is_finish_only() => false,
-            _ => true,
+            // All are binary, however many there are.
+            _ => job.formats()? != [1],
         };
         let mut visible = if wants_columns { self.shared.columns.get(&job.gather) } else { Some(0) };
         let mut types = match (&job.statement, wants_types) {
@@ -94,7 +95,7 @@ impl Session {
             _ => Some(declared.to_vec()),
         };
         if visible.is_none() || types.is_none() {
-            let learned = self.learn(job, run).await?;
+            let learned = self.learn(job, run, true).await?;
             if let (true, Some(statement)) = (wants_types, &job.statement) {
                 let _ = statement.inferred.set(learned.types.clone().into());
                 types = Some(learned.types.clone());
@@ -116,7 +117,8 @@ impl Session {
     }
 
     /// Asks the first shard what the client's own statement is like. The client's errors come from here as they would from a single server.
-    pub(super) async fn learn(&mut self, job: &Job, run: &mut Run) -> Result<Learned, Stop> {
+    /// Without `sync` a portal that is open there stays open.
+    pub(super) async fn learn(&mut self, job: &Job, run: &mut Run, sync: bool) -> Result<Learned, Stop> {
         let declared: &[Oid] = job.statement.as_ref().map_or(&[], |statement| &statement.types);
         let Some(part) = run.parts.first_mut() else { return Ok(Learned::default()) };
         let mut out = BytesMut::with_capacity(job.text.len() + 64);
@@ -124,8 +126,12 @@ impl Session {
         part.answers.expect(Owed::Parse(None));
         request::describe_statement(&mut out, "");
         part.answers.expect(Owed::Statement);
-        request::sync(&mut out);
-        part.answers.expect(Owed::Ready);
+        if sync {
+            request::sync(&mut out);
+            part.answers.expect(Owed::Ready);
+        } else {
+            request::flush(&mut out);
+        }
         if let Some(held) = &mut part.held {
             held.unnamed = None;
         }

@@ -62,7 +62,6 @@ impl Session {
         plan: &Plan,
         to: (Vec<ShardId>, Vec<u16>),
     ) -> Result<(), Trouble> {
-        metrics::counter!("goldseam_statements_total", "kind" => "scatter").increment(1);
         let mut job = Job::new(plan, to.0, to.1, &statement.text)?;
         job.statement = Some(statement);
         job.bind = BytesMut::from(frame);
@@ -138,7 +137,7 @@ impl Session {
         if let Some(description) = run.merger.description() {
             return Ok(Some(Bytes::copy_from_slice(description)));
         }
-        let learned = match self.learn(job, run).await {
+        let learned = match self.learn(job, run, run.block).await {
             Ok(learned) => learned,
             Err(stop) => return Err(self.give_up(run, stop).await.into()),
         };
@@ -195,7 +194,13 @@ impl Session {
         self.set_aside().await?;
         let limit = u32::try_from(max_rows).unwrap_or(0);
         let mut portal = self.take_scatter(name)?;
+        let running = self.meter_scatter(&portal.job.effects, &portal.job.shards);
         let outcome = self.execute_stage(&mut portal, limit).await;
+        let tag = match &portal.stage {
+            Stage::Over { word } => word.as_slice(),
+            _ => b"",
+        };
+        self.meter_scattered(running, outcome.is_ok().then_some(tag));
         match outcome {
             Ok(()) => {
                 self.keep_scatter(name, portal);
@@ -232,7 +237,8 @@ impl Session {
             Err(stop) => return Err(self.give_up(&mut run, stop).await),
         };
         if portal.description.is_none() {
-            portal.description = run.merger.description().map(Bytes::copy_from_slice);
+            let merged = run.merger.description().map(Bytes::copy_from_slice);
+            portal.description = merged.or_else(|| run.finished.clone());
         }
         match fetched.tag {
             Some(tag) => {

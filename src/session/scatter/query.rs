@@ -36,8 +36,8 @@ impl Session {
         shards: Vec<ShardId>,
         rows: Vec<u16>,
     ) -> Result<(), Trouble> {
-        metrics::counter!("goldseam_statements_total", "kind" => "scatter").increment(1);
         let job = Job::new(plan, shards, rows, text)?;
+        let running = self.meter_scatter(&job.effects, &job.shards);
         self.set_aside().await?;
         // A query ends the batch before it, as a Sync does.
         self.batch = Batch::default();
@@ -52,8 +52,10 @@ impl Session {
                 outcome = Err(trouble.into());
             }
         }
+        self.meter_scattered(running, outcome.as_deref().ok());
         match outcome {
             Ok(tag) => {
+                self.meter_ready(self.transaction.status());
                 command_complete(&mut self.client.outgoing, &tag);
                 encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
                 Ok(())

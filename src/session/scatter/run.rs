@@ -104,8 +104,13 @@ pub(super) struct Run {
     pub cancels: usize,
     /// The client's parameters' types.
     pub types: Vec<Oid>,
+    /// The final statement's RowDescription.
+    pub finished: Option<Bytes>,
     /// The final statement's answer, for a client that fetches it in parts.
     pub kept: Option<Kept>,
+    /// When an error is no longer to wait for the other shards' descriptions, and that it is so.
+    pub haste: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+    pub hasty: bool,
     /// When a statement that was cancelled ends although a server does not.
     pub deadline: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
 }
@@ -127,8 +132,11 @@ impl Run {
             discard: false,
             rewritten: false,
             types: Vec::new(),
+            finished: None,
             kept: None,
             cancels,
+            haste: None,
+            hasty: false,
             deadline: None,
         }
     }

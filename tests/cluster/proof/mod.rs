@@ -113,7 +113,8 @@ impl Tally {
 
     fn done(self, what: &str) {
         println!("{what}: {} same, {} refused", self.same, self.refused);
-        let shown: Vec<String> = self.faults.iter().take(40).cloned().collect();
+        let most = if variable("GOLDSEAM_VERBOSE").is_some() { usize::MAX } else { 40 };
+        let shown: Vec<String> = self.faults.iter().take(most).cloned().collect();
         assert!(self.faults.is_empty(), "{} faults\n\n{}", self.faults.len(), shown.join("\n\n"));
     }
 }

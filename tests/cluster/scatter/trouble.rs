@@ -56,7 +56,10 @@ fn a_shard_that_breaks_in_the_middle_ends_the_statement_and_nothing_else() {
                 let reply = ask(&mut client, IN_ORDER, extended);
                 middleman.set(Mischief::None);
                 assert_eq!(reply.code(), code, "{what}: {reply:?}");
-                assert!(reply.error.as_ref().is_some_and(|error| format!("{error:?}").contains("s1")), "{what}: {reply:?}");
+                assert!(
+                    reply.error.as_ref().is_some_and(|error| format!("{error:?}").contains("s1")),
+                    "{what}: {reply:?}"
+                );
                 // Rows out of order are found by the next one, when one is missing already.
                 if mischief != Mischief::Disorder {
                     assert_eq!(reply.rows, whole[..reply.rows.len()], "{what}: no wrong row");

@@ -192,7 +192,7 @@ async fn the_merge_is_what_all_rows_together_give() {
         let tokens = sql::lex(&case.text, &Limits::default()).unwrap();
         let (Ok(gather), _) = gather(&case.text, case.bytewise, case.covered) else { continue };
         // Text that the proxy refuses when it sees its type, and what differs with each call or has no columns.
-        let skip = ["random()", "en-x-icu", "lower(there)", "SELECT FROM", "id;"];
+        let skip = ["random()", "en-x-icu", "lower(there)", "SELECT FROM", "id;", "(qty, id)", "(qty, status) AS r"];
         let parameters = tokens.iter().any(|token| token.kind == sql::TokenKind::Parameter);
         if skip.iter().any(|word| case.text.contains(word)) || (parameters && case.values.is_empty()) {
             continue;
