@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 
 use super::relay::Expect;
+use super::route::Destination;
 use super::statements::Statement;
 use super::{Session, Trouble};
 use crate::protocol::{encode, request};
@@ -61,6 +62,13 @@ impl Session {
     /// A backend for what needs one although nothing says which: a Describe, or a Parse that is to be judged.
     pub(super) async fn attach_for(&mut self, statement: &Statement) -> Result<usize, Trouble> {
         let plan = self.plan_for(statement);
+        // A FETCH returns what its cursor does.
+        if let Destination::Shard(shard) = self.toward_cursor(Destination::Attached, &statement.text)
+            && !self.transaction.is_failed()
+        {
+            self.attach(shard).await?;
+            return self.attached.ok_or(Trouble::Skipped);
+        }
         let shard = match (&plan.verdict, self.attached) {
             (crate::plan::Verdict::Refuse(error), _) => return Err((**error).clone().into()),
             // Of a transaction's shards only some may have the statement's tables.
