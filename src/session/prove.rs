@@ -62,6 +62,7 @@ impl Session {
     /// A backend for what needs one although nothing says which: a Describe, or a Parse that is to be judged.
     pub(super) async fn attach_for(&mut self, statement: &Statement) -> Result<usize, Trouble> {
         let plan = self.plan_for(statement);
+        // A FETCH returns what its cursor does.
         if let Destination::Shard(shard) = self.toward_cursor(Destination::Attached, &statement.text)
             && !self.transaction.is_failed()
         {

@@ -1,6 +1,7 @@
 //! Blocks over two shards, statement by statement beside one PostgreSQL.
 
 use super::stage::{Stage, extended, one};
+use crate::fixture;
 
 #[test]
 fn a_transfer_between_shards_commits_on_both() {
@@ -428,4 +429,37 @@ fn a_session_that_keeps_its_connections_has_transactions_over_both() {
         ]);
         stage.same_rows();
     }
+}
+
+#[test]
+fn four_shards_are_one_transaction_too() {
+    let fixture = fixture::get();
+    fixture.runtime.block_on(async {
+        let ids: Vec<i64> = (0..12).map(|_| fixture.fresh_customer()).collect();
+        let on = |sql: &str| -> Vec<String> { ids.iter().map(|id| sql.replace('?', &id.to_string())).collect() };
+        let mut steps = vec!["BEGIN".to_string()];
+        steps.extend(on("INSERT INTO customers (id, name, email, country, created_at) \
+                         VALUES (?, 'many', 'e', 'DE', '2026-01-01 00:00+00')"));
+        steps.push("SAVEPOINT all_there".into());
+        steps.extend(on("UPDATE customers SET name = name || 'x' WHERE id = ? RETURNING name").into_iter().take(7));
+        steps.push("SELECT 1 / 0".into());
+        steps.push("ROLLBACK TO all_there".into());
+        steps.extend(on("UPDATE customers SET name = name || 'y' WHERE id = ? RETURNING name").into_iter().skip(5));
+        steps.push("COMMIT".into());
+        steps.extend(on("SELECT id, name FROM customers WHERE id = ?"));
+        steps.push("BEGIN".into());
+        steps.extend(on("DELETE FROM customers WHERE id = ?"));
+        steps.push("ROLLBACK".into());
+        steps.extend(on("SELECT id, name FROM customers WHERE id = ?"));
+        let (proxy, oracle) = (fixture.proxy().await, fixture.oracle().await);
+        for step in &steps {
+            let (proxy, oracle) = (fixture::answer(&proxy, step).await, fixture::answer(&oracle, step).await);
+            assert_eq!(proxy, oracle, "left: Goldseam, right: PostgreSQL; {step}");
+        }
+        let clean_up = on("DELETE FROM customers WHERE id = ?").join("|");
+        for step in clean_up.split('|') {
+            proxy.simple_query(step).await.unwrap();
+            oracle.simple_query(step).await.unwrap();
+        }
+    });
 }
