@@ -130,13 +130,16 @@ fn ways(step: &Step) -> impl Iterator<Item = How> {
     How::ALL.into_iter().filter(move |how| simple || *how != How::Simple)
 }
 
+/// What an answer of the plain server depends on: the sorting, and the case, its step and the way of asking.
+type Asked = (bool, usize, usize, usize);
+
 #[test]
 fn what_is_read_from_several_shards_is_what_one_server_answers() {
     let _alone = alone();
     let mut tally = Tally::default();
     for (name, must_answer, cases) in files("") {
         // The plain server answers once for all layouts that sort alike.
-        let mut known: BTreeMap<(bool, usize, usize, usize), (Answer, Option<Answer>)> = BTreeMap::new();
+        let mut known: BTreeMap<Asked, (Answer, Option<Answer>)> = BTreeMap::new();
         for layout in layouts() {
             let (mut proxy, mut oracle) = (layout.proxy(), layout.oracle());
             for (case_at, case) in cases.iter().enumerate() {
