@@ -189,6 +189,10 @@ impl Merger {
             None => self.description = Some((shard, description)),
             Some((first, known)) => {
                 description::compare(known.as_ref(), self.sources[*first].name(), description.as_ref(), source.name())?;
+                // Of types that users made each shard has OIDs of its own; the first shard's are told, whoever answers first.
+                if shard < *first {
+                    self.description = Some((shard, description));
+                }
             }
         }
         self.described[shard] = true;

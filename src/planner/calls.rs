@@ -125,6 +125,7 @@ impl Planner<'_> {
             return self.user_function(&bare);
         }
         self.home_unless_placed |= functions::speaks_of_oids(&bare);
+        self.objects |= functions::speaks_of_oids(&bare);
         self.tree.volatile += usize::from(functions::is_erratic(&bare));
         match functions::spread(&bare) {
             functions::Spread::Alike => {}

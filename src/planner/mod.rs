@@ -292,6 +292,8 @@ struct Planner<'c> {
     need_home: Option<String>,
     /// A function that should run at home if nothing else says where.
     home_unless_placed: bool,
+    /// A system catalog, or what speaks of objects by their names or OIDs: only the home shard's counts.
+    objects: bool,
     /// A function that may read any table.
     reader: Option<String>,
     attached: bool,
@@ -356,6 +358,7 @@ impl<'c> Planner<'c> {
             near: None,
             need_home: None,
             home_unless_placed: false,
+            objects: false,
             reader: None,
             attached: false,
             writes: false,

@@ -77,6 +77,13 @@ impl Planner<'_> {
                 return Err(refuse::function(name));
             }
         }
+        if self.objects && !keyed.is_empty() {
+            return Err(PgError::unsupported(
+                "system catalogs and names of objects together with rows of sharded tables",
+            )
+            .with_detail("Each shard has a catalog of its own, with other OIDs and without the tables of other shards.")
+            .with_hint("Ask the catalog in a statement of its own."));
+        }
         if let Some(name) = &self.need_home
             && (spread || fixed.is_some_and(|shard| shard != self.context.vschema.home()))
         {

@@ -72,6 +72,7 @@ impl Planner<'_> {
             // An object has another OID on every shard, and clients carry OIDs from one catalog query to the next.
             Place::System => {
                 self.home_unless_placed = true;
+                self.objects = true;
                 self.spoil("system catalogs");
             }
             Place::Temporary | Place::Unknown => {

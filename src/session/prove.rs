@@ -79,8 +79,12 @@ impl Session {
                 return Ok(index);
             }
             (crate::plan::Verdict::Route(route), _) => {
-                let shards = route.describable(&self.state.vschema);
-                self.any_shard(shards.as_deref())
+                let (shards, home) = (route.describable(&self.state.vschema), self.state.vschema.home());
+                // Clients ask the catalog, which is the home shard's, for the types that they are told: better its own OIDs.
+                match &shards {
+                    Some(shards) if route.gather.is_some() && shards.contains(&home) => home,
+                    _ => self.any_shard(shards.as_deref()),
+                }
             }
         };
         self.attach(shard).await?;
