@@ -225,6 +225,7 @@ impl Bench {
              [auth]\n\
              method = \"trust\"\n\
              [auth.user.bench]\n\
+             operator = true\n\
              [pool]\n\
              mode = \"transaction\"\n\
              size = {POOL_SIZE}\n"

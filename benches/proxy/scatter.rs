@@ -72,6 +72,8 @@ fn load(bench: &Bench, rows: i64) -> Outcome<()> {
         );
         bench.psql(port, "bench", "bench", &sql)?;
     }
+    // The tables were made behind the proxy's back.
+    bench.psql(bench.port(Contender::Goldseam4), "bench", "goldseam", "RELOAD")?;
     let script = |name: &str, text: String| std::fs::write(bench.folder().join(name), text);
     script(
         "small.sql",
@@ -253,7 +255,7 @@ fn wide(bench: &Bench, options: &Options, lines: &mut Vec<Line>) -> Outcome<()> 
             );
             let databases: Vec<(u16, String)> = (0..width).map(|n| (port, format!("wide{n}"))).collect();
             let proxy = bench.start_goldseam(&databases, &vschema)?;
-            let mut through = Client::open(proxy.port, "bench")?;
+            let mut through = Client::open(proxy.port, "wide0")?;
             let ours = timed(&mut through, sql, times)?;
             let mut shards = Vec::new();
             for (port, database) in &databases {

@@ -159,8 +159,6 @@ pub fn spread(name: &str) -> Spread {
         "pg_stat_clear_snapshot",
         "pg_postmaster_start_time",
         "pg_conf_load_time",
-        "pg_sleep",
-        "pg_sleep_for",
         "pg_sleep_until",
         "inet_server_addr",
         "inet_server_port",
@@ -172,7 +170,8 @@ pub fn spread(name: &str) -> Spread {
         "version",
         "age",
     ];
-    if EACH_CALL.contains(&name) {
+    // A server that waits longer than another keeps nothing from anybody.
+    if EACH_CALL.contains(&name) || matches!(name, "pg_sleep" | "pg_sleep_for") {
         return Spread::Alike;
     }
     let own = OWN.contains(&name)
