@@ -4,13 +4,15 @@
 //! grammar of `sqlparser`. They are few and regular: their tokens are read by hand. Whatever does not look exactly as expected is
 //! passed on as what PostgreSQL would call a syntax error, which it then raises itself.
 
+mod reader;
+
 use std::borrow::Cow;
-use std::ops::Range;
 
 use super::command::{Command, DiscardTarget, SetValue};
 use super::lexer::{Lexer, Token, TokenKind};
 use super::literal::{Literal, LiteralKind};
 use crate::types::Raw;
+use reader::Reader;
 
 /// What the session must know of one statement. Never fails: what it does not know is [`Command::Other`].
 pub fn classify(text: &str) -> Command<'_> {
@@ -44,111 +46,7 @@ pub fn classify(text: &str) -> Command<'_> {
     reader.command(lower).unwrap_or(Command::Other)
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    lexer: Lexer<'a>,
-    ahead: Option<Token>,
-    /// A token could not be read. The lexer may stand at the end of the text then, which is no end of a statement.
-    broken: bool,
-}
-
 impl<'a> Reader<'a> {
-    fn peek(&mut self) -> Option<Token> {
-        if self.ahead.is_none() {
-            match self.lexer.next_token() {
-                Ok(token) => self.ahead = token,
-                Err(_) => self.broken = true,
-            }
-        }
-        self.ahead.filter(|token| token.kind != TokenKind::Semicolon)
-    }
-
-    /// Nothing but blanks and semicolons is left.
-    fn at_end(&mut self) -> bool {
-        let mut lexer = self.lexer.clone();
-        if self.broken || self.ahead.is_some_and(|token| token.kind != TokenKind::Semicolon) {
-            return false;
-        }
-        loop {
-            match lexer.next_token() {
-                Ok(None) => return true,
-                Ok(Some(token)) if token.kind == TokenKind::Semicolon => {}
-                _ => return false,
-            }
-        }
-    }
-
-    fn advance(&mut self) -> Option<Token> {
-        let token = self.peek()?;
-        self.ahead = None;
-        Some(token)
-    }
-
-    fn eat(&mut self, word: &str) -> bool {
-        let text = self.text;
-        let found = self.peek().is_some_and(|token| token.is(text, word));
-        if found {
-            self.ahead = None;
-        }
-        found
-    }
-
-    fn eat_kind(&mut self, kind: TokenKind) -> bool {
-        let found = self.peek().is_some_and(|token| token.kind == kind);
-        if found {
-            self.ahead = None;
-        }
-        found
-    }
-
-    fn name(&mut self) -> Option<Cow<'a, str>> {
-        let token = self.peek()?;
-        let name = name_of(self.text, token)?;
-        self.ahead = None;
-        Some(name)
-    }
-
-    fn done<T>(&mut self, value: T) -> Option<T> {
-        self.at_end().then_some(value)
-    }
-
-    /// Where the rest of the statement begins and ends.
-    fn rest(&mut self) -> Option<Range<usize>> {
-        let start = self.peek()?.start as usize;
-        let mut end = start;
-        while let Some(token) = self.advance() {
-            end = token.end as usize;
-        }
-        self.at_end().then_some(start..end)
-    }
-
-    fn rest_text(&mut self) -> Option<&'a str> {
-        let range = self.rest()?;
-        self.text.get(range)
-    }
-
-    /// `( ... )`: the place of the inside.
-    fn parenthesized(&mut self) -> Option<Range<usize>> {
-        if !self.eat_kind(TokenKind::LeftParen) {
-            return None;
-        }
-        let start = self.lexer.offset();
-        let mut depth = 1usize;
-        while let Some(token) = self.advance() {
-            match token.kind {
-                TokenKind::LeftParen => depth += 1,
-                TokenKind::RightParen => {
-                    depth -= 1;
-                    if depth == 0 {
-                        return Some(start..token.start as usize);
-                    }
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
     fn command(&mut self, word: &[u8]) -> Option<Command<'a>> {
         Some(match word {
             b"begin" => {

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::*;
 
 fn set(name: &'static str, value: &'static str, local: bool) -> Command<'static> {
