@@ -14,6 +14,7 @@ use crate::plan::Gather;
 use crate::plan::gather::{By, Item, Merge, OrderKey, Text};
 use crate::plan::render::render;
 use crate::planner::scope::Scope;
+use crate::planner::tests::case_files;
 use crate::planner::{Context, Planner};
 use crate::sql::{self, Limits, parse};
 use crate::types::{KeyspaceId, ShardId, oid};
@@ -266,42 +267,12 @@ fn folder() -> String {
 }
 
 fn files() -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// The cases of one file: blocks parted by empty lines, each `# sentence`, statement, `----`, what comes of it.
-fn check(file: &str) -> usize {
-    let path = format!("{}/{file}", folder());
-    let text = std::fs::read_to_string(&path).unwrap();
-    let bless = std::env::var_os("GOLDSEAM_BLESS").is_some();
-    let (mut out, mut wrong, mut count) = (Vec::new(), Vec::new(), 0);
-    for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
-        let (head, expected) = block.split_once("\n----").unwrap_or((block, ""));
-        if head.lines().all(|line| line.starts_with('#')) {
-            out.push(block.to_string());
-            continue;
-        }
-        count += 1;
-        let found = run(head);
-        if found.trim() != expected.trim() {
-            wrong.push(format!("{head}\n---- expected{expected}\n---- found\n{found}"));
-        }
-        out.push(format!("{head}\n----\n{found}"));
-    }
-    if bless {
-        std::fs::write(&path, out.join("\n\n") + "\n").unwrap();
-    } else {
-        assert!(wrong.is_empty(), "{file}: {} of {count} differ\n\n{}", wrong.len(), wrong.join("\n\n"));
-    }
-    count
+    case_files::names(&folder())
 }
 
 #[test]
 fn every_statement_has_its_merge() {
-    let count: usize = files().iter().map(|file| check(file)).sum();
+    let count: usize = files().iter().map(|file| case_files::check(&folder(), file, &run)).sum();
     assert!(count >= 100, "only {count} cases");
 }
 
