@@ -190,19 +190,21 @@ pub fn spread(name: &str) -> Spread {
     }
 }
 
+/// Those of PostgreSQL's that give another value with each call.
+pub const ERRATIC: &[&str] = &[
+    "random",
+    "random_normal",
+    "gen_random_uuid",
+    "uuidv4",
+    "uuidv7",
+    "array_sample",
+    "array_shuffle",
+    "clock_timestamp",
+    "timeofday",
+];
+
 /// Whether a function gives another value with each call.
 pub fn is_erratic(name: &str) -> bool {
-    const ERRATIC: &[&str] = &[
-        "random",
-        "random_normal",
-        "gen_random_uuid",
-        "uuidv4",
-        "uuidv7",
-        "array_sample",
-        "array_shuffle",
-        "clock_timestamp",
-        "timeofday",
-    ];
     ERRATIC.contains(&name) || matches!(class(name), Class::Foreign)
 }
 

@@ -332,19 +332,10 @@ fn aggregate(
     })
 }
 
+/// Whether a function may give another value for each row, or do something: more than what is erratic by itself, because here it would run once on
+/// each shard.
 fn is_erratic(name: &str) -> bool {
-    const ERRATIC: &[&str] = &[
-        "random",
-        "random_normal",
-        "gen_random_uuid",
-        "uuidv4",
-        "uuidv7",
-        "array_sample",
-        "array_shuffle",
-        "clock_timestamp",
-        "timeofday",
-    ];
-    ERRATIC.contains(&name) || !matches!(functions::class(name), Class::Plain | Class::Moment)
+    functions::ERRATIC.contains(&name) || !matches!(functions::class(name), Class::Plain | Class::Moment)
 }
 
 /// PostgreSQL's functions that give several rows where a value is expected.
