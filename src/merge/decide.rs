@@ -226,18 +226,7 @@ impl Decision<'_> {
         }
         let parts = call.parts.iter().map(|part| self.shares.hidden(*part)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<Oid> = parts.iter().map(|column| self.oid(*column)).collect();
-        let name = match call.function {
-            Function::Count => "count",
-            Function::Sum => "sum",
-            Function::Avg => "avg",
-            Function::Min { .. } => "min",
-            Function::Max { .. } => "max",
-            Function::BoolAnd => "bool_and",
-            Function::BoolOr => "bool_or",
-            Function::BitAnd => "bit_and",
-            Function::BitOr => "bit_or",
-            Function::BitXor => "bit_xor",
-        };
+        let name = call.function.name();
         let first = types.first().copied().unwrap_or(oid::UNSPECIFIED);
         let method = aggregate::method(call.function, &types).ok_or_else(|| unsupported(name, first))?;
         Ok(groups::Call { method, parts })

@@ -167,6 +167,24 @@ pub enum Function {
     BitXor,
 }
 
+impl Function {
+    /// As PostgreSQL calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Function::Count => "count",
+            Function::Sum => "sum",
+            Function::Avg => "avg",
+            Function::Min { .. } => "min",
+            Function::Max { .. } => "max",
+            Function::BoolAnd => "bool_and",
+            Function::BoolOr => "bool_or",
+            Function::BitAnd => "bit_and",
+            Function::BitOr => "bit_or",
+            Function::BitXor => "bit_xor",
+        }
+    }
+}
+
 /// A statement that ends the work on a server, over the shards' hidden columns as arrays. It reads no table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finish {

@@ -140,18 +140,7 @@ fn call(call: &Call) -> String {
         Function::Min { bytewise } | Function::Max { bytewise } => unless_text(bytewise),
         _ => "",
     };
-    let name = match call.function {
-        Function::Count => "count",
-        Function::Sum => "sum",
-        Function::Avg => "avg",
-        Function::Min { .. } => "min",
-        Function::Max { .. } => "max",
-        Function::BoolAnd => "bool_and",
-        Function::BoolOr => "bool_or",
-        Function::BitAnd => "bit_and",
-        Function::BitOr => "bit_or",
-        Function::BitXor => "bit_xor",
-    };
+    let name = call.function.name();
     let parts: Vec<String> = call.parts.iter().map(|column| hidden(*column)).collect();
     format!("{name}({}){text}", parts.join(", "))
 }
