@@ -52,6 +52,22 @@ const COLUMNS: &[Column] = &[
     ("total_slow", Kind::Int),
 ];
 
+/// The columns of the totals alone, and of the averages alone.
+pub(super) const EACH: &[Column] = &[
+    ("database", Kind::Text),
+    ("server_assignment_count", Kind::Int),
+    ("xact_count", Kind::Int),
+    ("query_count", Kind::Int),
+    ("bytes_received", Kind::Int),
+    ("bytes_sent", Kind::Int),
+    ("xact_time", Kind::Int),
+    ("query_time", Kind::Int),
+    ("wait_time", Kind::Int),
+    ("client_parse_count", Kind::Int),
+    ("server_parse_count", Kind::Int),
+    ("bind_count", Kind::Int),
+];
+
 /// The database, and what all its statements cost since the start.
 pub(super) fn totals(request: &Request) -> Vec<Cell> {
     let sums = request.shared.meters.totals.read();

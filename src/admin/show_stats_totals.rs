@@ -1,25 +1,12 @@
 //! `SHOW STATS_TOTALS`
 
-use super::{AdminCommand, Argument, Column, Kind, Table, show_stats};
+use super::{AdminCommand, Argument, Table, show_stats};
 
 pub(super) const COMMAND: AdminCommand = AdminCommand {
     name: "SHOW STATS_TOTALS",
     argument: Argument::None,
     about: "The totals of SHOW STATS.",
-    run: |request| Box::pin(async move { Ok(Table { columns: COLUMNS, rows: vec![show_stats::totals(&request)] }) }),
+    run: |request| {
+        Box::pin(async move { Ok(Table { columns: show_stats::EACH, rows: vec![show_stats::totals(&request)] }) })
+    },
 };
-
-const COLUMNS: &[Column] = &[
-    ("database", Kind::Text),
-    ("server_assignment_count", Kind::Int),
-    ("xact_count", Kind::Int),
-    ("query_count", Kind::Int),
-    ("bytes_received", Kind::Int),
-    ("bytes_sent", Kind::Int),
-    ("xact_time", Kind::Int),
-    ("query_time", Kind::Int),
-    ("wait_time", Kind::Int),
-    ("client_parse_count", Kind::Int),
-    ("server_parse_count", Kind::Int),
-    ("bind_count", Kind::Int),
-];
