@@ -289,7 +289,8 @@ fn startup_messages_that_cannot_be_served_are_refused_with_their_reason() {
 
 #[test]
 fn who_does_not_log_in_in_time_is_dropped() {
-    let port = proxy("wire_hasty", ("", ""), "[limits]\nlogin_timeout = \"1s\"\n");
+    // Long enough for an honest login beside all the other tests.
+    let port = proxy("wire_hasty", ("", ""), "[limits]\nlogin_timeout = \"3s\"\n");
     let hello = hello();
     for said in [&b""[..], &hello[..3], &hello[..20], &hello] {
         let begin = Instant::now();
@@ -297,7 +298,7 @@ fn who_does_not_log_in_in_time_is_dropped() {
         raw.send(said);
         while raw.next().is_some_and(|message| message.tag != b'!') {}
         let waited = begin.elapsed();
-        assert!(waited > Duration::from_millis(700) && waited < Duration::from_secs(8), "{said:?}: {waited:?}");
+        assert!(waited > Duration::from_millis(2_700) && waited < Duration::from_secs(8), "{said:?}: {waited:?}");
     }
     // One byte now and then is no excuse.
     let mut slow = socket(port);
@@ -308,7 +309,7 @@ fn who_does_not_log_in_in_time_is_dropped() {
     assert!(begin.elapsed() < Duration::from_secs(8));
     // Who has logged in is not hurried.
     let mut client = Raw::connect(port, USER, PASSWORD, DATABASE);
-    std::thread::sleep(Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_millis(3_500));
     assert_eq!(client.rows("SELECT 1"), ["1"]);
 }
 
