@@ -118,6 +118,7 @@ fn destination(target: &Target<'_>, vschema: &Vschema) -> String {
     match target {
         Target::Shard(shard) => format!("shard {}", vschema.shard_name(*shard)),
         Target::Shards { shards, .. } => format!("shards {}", names(shards)),
+        Target::Work => "no shard as it is: Goldseam does it in steps".into(),
         Target::Any(None) => "any shard".into(),
         Target::Any(Some(shards)) => format!("any shard of {}", names(shards)),
         Target::Home => format!("the home shard {}", vschema.shard_name(vschema.home())),

@@ -43,6 +43,13 @@ pub enum Piece {
     Rows(Vec<Range<u32>>),
     /// In a [`Finish`]: `unnest($1::a[], $2::b[], ...) AS goldseam (c0, c1, ...)`, the hidden columns of all shards' rows.
     Parts,
+    /// In the rest of a [`Bench`](super::work::Bench): the rows of its n-th input, as an item of a FROM list.
+    Input {
+        /// Which.
+        input: u16,
+        /// The name under which the statement knows it, unquoted, where none follows in the client's own words.
+        alias: Option<String>,
+    },
     /// In a [`Finish`]: the sum of the n-th hidden column, in that column's own type (PostgreSQL's sum of bigint is numeric).
     Sum(u16),
     /// In a [`Finish`]: the average, from the hidden columns with the shards' sums and counts.

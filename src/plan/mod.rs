@@ -6,11 +6,13 @@ pub mod gather;
 pub mod render;
 pub mod resolve;
 pub mod tally;
+pub mod work;
 
 pub use explain::explain;
 pub use gather::Gather;
 pub use resolve::Target;
 pub use tally::{Counted, RouteKind, ShardSet, Tally};
+pub use work::{Steps, Work};
 
 use std::sync::Arc;
 
@@ -54,6 +56,8 @@ pub struct Route {
     pub fallback: Fallback,
     /// What to do when the values lead to several shards, or no value is given.
     pub gather: Option<Arc<Gather>>,
+    /// What the session does in steps where neither one shard nor a `gather` gives the answer.
+    pub work: Option<Arc<Work>>,
     /// Why there is no `gather`.
     pub alone: Option<Box<PgError>>,
     /// For people: why, one line per table or construct.

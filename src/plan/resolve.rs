@@ -27,6 +27,7 @@ mod tests;
 
 use super::{Gather, Requirement, Route, Values};
 use crate::error::PgError;
+use crate::sqlstate::SqlState;
 use crate::types::key::DecodeContext;
 use crate::types::{Key, KeyspaceId, ShardId, VindexId};
 use crate::vschema::Vschema;
@@ -45,6 +46,8 @@ pub enum Target<'a> {
         /// Of an INSERT of several rows: for each row of VALUES its shard, as an index into `shards`; empty otherwise.
         rows: Vec<u16>,
     },
+    /// Nowhere as it is: the route's `work` says what is done instead.
+    Work,
     /// To any of these shards, of all if `None`: the answer is the same on each.
     Any(Option<&'a [ShardId]>),
     /// To the home shard.
@@ -77,10 +80,16 @@ impl Route {
         vschema: &'a Vschema,
         context: &DecodeContext,
     ) -> Result<Target<'a>, PgError> {
+        if self.work.as_ref().is_some_and(|work| work.always) {
+            return Ok(Target::Work);
+        }
         // Beside a table that is on one shard nothing is gathered from several.
         match self.gather.as_deref().filter(|_| self.fixed.is_none()) {
             Some(gather) => self.spread(gather, &Reading { values, vschema, context, lenient: true }, vschema),
-            None => self.together(&Reading { values, vschema, context, lenient: false }, vschema),
+            None => match self.together(&Reading { values, vschema, context, lenient: false }, vschema) {
+                Err(error) if self.work.is_some() && error.code == SqlState::FEATURE_NOT_SUPPORTED => Ok(Target::Work),
+                found => found,
+            },
         }
     }
 

@@ -77,7 +77,7 @@ use sqlparser::ast::Statement;
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
-use crate::plan::{KeySource, Pin, Plan, Route, Verdict};
+use crate::plan::{KeySource, Pin, Plan, Route, Verdict, Work};
 use crate::sql::normalize::literal_kind;
 use crate::sql::{self, Limits, Token, TokenKind, parse};
 use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
@@ -303,6 +303,8 @@ struct Planner<'c> {
     pin: Option<Pin>,
     /// A column's default that tells the time.
     moment: Option<String>,
+    /// What has to be done in steps, where the walk has found so; every other judgement of the route still holds.
+    work: Option<Work>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
     /// How often a recursive CTE's own name has been met.
@@ -366,6 +368,7 @@ impl<'c> Planner<'c> {
             timed: false,
             pin: None,
             moment: None,
+            work: None,
             spread: None,
             recursions: 0,
             reading: Vec::new(),

@@ -1,5 +1,7 @@
 //! The route that a finished walk has found, or why there is none.
 
+use std::sync::Arc;
+
 use sqlparser::ast::Query;
 
 use super::{Planner, Use, is_plain_shard, refuse};
@@ -116,6 +118,7 @@ impl Planner<'_> {
             apart,
             fallback,
             gather,
+            work: self.work.take().map(Arc::new),
             alone,
             reasons: std::mem::take(&mut self.reasons),
         })

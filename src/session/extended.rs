@@ -15,6 +15,7 @@ use super::local::Answer;
 use super::relay::Expect;
 use super::route::{Destination, aside};
 use super::scatter::Scattered;
+use super::work::Working;
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::values::BoundValues;
@@ -50,6 +51,8 @@ pub(super) enum Portal {
     Local { statement: Arc<Statement> },
     /// On several shards; taken out while it is at work.
     Scatter(Option<Box<Scattered>>),
+    /// Answered in steps; taken out while it is at work.
+    Work(Option<Box<Working>>),
 }
 
 impl Session {
@@ -236,7 +239,11 @@ impl Session {
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, statement, &plan, (shards, rows))).await;
         }
+        if destination == Destination::Work {
+            return Box::pin(self.bind_work(frame, &view, statement, &plan)).await;
+        }
         self.admit_state(&destination, &plan.effects)?;
+        self.close_if_work(view.portal).await?;
         self.close_if_scatter(view.portal).await?;
         let shard = self.locate(self.toward_cursor(destination, &statement.text)).await?;
         self.admit(shard, &plan.effects)?;
@@ -295,6 +302,9 @@ impl Session {
                 if self.is_scatter(subject.name) {
                     return Box::pin(self.describe_scatter(subject.name)).await;
                 }
+                if self.is_work(subject.name) {
+                    return Box::pin(self.describe_work(subject.name)).await;
+                }
                 self.open_pending().await?;
                 if let Some((_, Portal::Local { statement })) =
                     self.portals.iter().find(|(name, _)| name == subject.name)
@@ -324,6 +334,9 @@ impl Session {
         if self.is_scatter(view.portal) {
             return Box::pin(self.execute_scatter(view.portal, view.max_rows)).await;
         }
+        if self.is_work(view.portal) {
+            return Box::pin(self.execute_work(view.portal, view.max_rows)).await;
+        }
         self.open_pending().await?;
         self.prove_all().await?;
         self.attach_portal(view.portal).await?;
@@ -337,7 +350,7 @@ impl Session {
                 None
             }
             None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
-            Some((_, Portal::Scatter(_))) | None => None,
+            Some((_, Portal::Scatter(_) | Portal::Work(_))) | None => None,
         };
         if let Some(statement) = local {
             return self.execute_command(&statement).await;
@@ -418,7 +431,7 @@ impl Session {
             }
             SubjectKind::Portal => {
                 self.journal.push(Change::Taken(None));
-                if self.close_if_scatter(subject.name).await? {
+                if self.close_if_work(subject.name).await? || self.close_if_scatter(subject.name).await? {
                     let mut answer = BytesMut::new();
                     encode::close_complete(&mut answer);
                     self.answer(answer);

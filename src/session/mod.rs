@@ -9,7 +9,7 @@
 //! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
 //!    the backend returns to the pool.
 //!
-//! A statement that leads to several shards goes another way from 3 on: see [`scatter`].
+//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
@@ -35,6 +35,7 @@ mod scatter;
 mod simple;
 mod sql_prepare;
 mod sync;
+mod work;
 
 pub mod client;
 pub mod in_doubt;

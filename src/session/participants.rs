@@ -311,7 +311,7 @@ impl Session {
     }
 
     /// Gives back what is held without a reason, as after a statement that could not begin.
-    fn release_unused(&mut self) {
+    pub(super) fn release_unused(&mut self) {
         for index in (0..self.held.len()).rev() {
             let held = &self.held[index];
             let kept = self.mode == PoolMode::Session && held.lease.is_clean();

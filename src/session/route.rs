@@ -24,6 +24,8 @@ pub(super) enum Destination {
     Shard(ShardId),
     /// Each of these shards; of an INSERT, the index of each row's shard.
     Shards { shards: Vec<ShardId>, rows: Vec<u16> },
+    /// Nowhere as it is: the plan's [`Work`](crate::plan::Work) says what is done.
+    Work,
     /// Any of these; of all, if none are named.
     Any(Option<Vec<ShardId>>),
     /// The home shard.
@@ -39,6 +41,7 @@ impl From<Target<'_>> for Destination {
         match target {
             Target::Shard(shard) => Destination::Shard(shard),
             Target::Shards { shards, rows } => Destination::Shards { shards, rows },
+            Target::Work => Destination::Work,
             Target::Any(shards) => Destination::Any(shards.map(<[ShardId]>::to_vec)),
             Target::Home => Destination::Home,
             Target::Attached => Destination::Attached,
@@ -169,7 +172,7 @@ impl Session {
     pub(super) async fn locate(&mut self, destination: Destination) -> Result<ShardId, Trouble> {
         Ok(match destination {
             Destination::Shard(shard) => shard,
-            Destination::Shards { .. } => {
+            Destination::Shards { .. } | Destination::Work => {
                 return Err(PgError::unsupported("a statement over several shards cannot be a part of another")
                     .with_detail("It cannot be run by EXECUTE, or be one of several statements of a query.")
                     .with_hint("Send the statement itself, alone.")

@@ -23,14 +23,14 @@
 //! - A row limit that a client sets is one for each shard too: between two Execute messages the shards are at rest, and hold no more than one
 //!   such batch of rows here.
 
-mod answers;
+pub(super) mod answers;
 mod ask;
-mod drive;
-mod finish;
+pub(super) mod drive;
+pub(super) mod finish;
 mod known;
 mod leases;
-mod portal;
-mod query;
+pub(super) mod portal;
+pub(super) mod query;
 mod run;
 mod wind_up;
 
@@ -84,7 +84,7 @@ impl Job {
 }
 
 /// Why a statement over several shards ends early.
-enum Stop {
+pub(super) enum Stop {
     /// A server's error, as the message that the client gets.
     Server(Bytes),
     /// An error of Goldseam's own.
@@ -129,6 +129,6 @@ impl From<Stop> for Trouble {
     }
 }
 
-fn canceled() -> PgError {
+pub(super) fn canceled() -> PgError {
     PgError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
 }

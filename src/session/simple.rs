@@ -37,6 +37,9 @@ impl Session {
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
+            if destination == Destination::Work {
+                return Box::pin(self.work_query(text, &plan)).await;
+            }
             return self.send_query(frame, destination, &plan.effects, After::Nothing).await;
         }
         let pieces = route::aside(text, || sql::split(text, &self.state.sql_limits()))?;
@@ -121,6 +124,9 @@ impl Session {
         };
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
+        }
+        if destination == Destination::Work {
+            return Box::pin(self.work_query(statement, &plan)).await;
         }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await

@@ -14,7 +14,7 @@ use crate::sqlstate::SqlState;
 
 /// What a server owes, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owed {
+pub(in crate::session) enum Owed {
     /// CloseComplete.
     Close,
     /// ParseComplete; the statement's number, if it has a name there.
@@ -33,7 +33,7 @@ pub(super) enum Owed {
 
 /// What a server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(in crate::session) enum Heard {
     /// Nothing that is whole.
     Nothing,
     /// The types of a statement's parameters: the message's body.
@@ -65,7 +65,7 @@ pub(super) enum Heard {
 
 /// What one server still owes.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(in crate::session) struct Answers {
     queue: VecDeque<Owed>,
     /// Statements whose Parse failed or was skipped.
     undone: Vec<u64>,

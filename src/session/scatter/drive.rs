@@ -31,7 +31,7 @@ const PORTION: usize = 8 << 10;
 /// How long an error waits for the other shards' descriptions: a client expects the columns before the error, as from one server.
 const HASTE: Duration = Duration::from_millis(50);
 /// A server that does not react to a cancel request for so long is left alone.
-pub(super) const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+pub(in crate::session) const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Until when to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// Sends to the client, and watches it.
-    pub(super) fn poll_client<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Stop>> {
+    pub(in crate::session) fn poll_client<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Stop>> {
         if self.client.outgoing.len() >= PORTION
             && let Poll::Ready(Err(_)) = self.client.poll_send(cx)
         {
@@ -366,7 +366,7 @@ impl Session {
 }
 
 /// Rows may be larger than any message of a client's: PostgreSQL's own limit.
-pub(super) const MAX_ROW: usize = 1 << 30;
+pub(in crate::session) const MAX_ROW: usize = 1 << 30;
 
 /// Sends what waits to be sent, and reads once.
 fn poll_more(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<(), PgError>> {
@@ -444,7 +444,7 @@ impl Run {
 }
 
 /// Takes the whole rows at the start of a buffer.
-pub(super) fn take_rows(incoming: &mut BytesMut, into: Option<&mut BytesMut>) {
+pub(in crate::session) fn take_rows(incoming: &mut BytesMut, into: Option<&mut BytesMut>) {
     let mut end = 0;
     while let Ok(Some(frame)) = protocol::frame(&incoming[end..], MAX_ROW)
         && frame.tag == b'D'

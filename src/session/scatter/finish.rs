@@ -150,7 +150,7 @@ impl Session {
 }
 
 /// RowDescription, or NoData.
-pub(super) fn description(body: Option<&[u8]>, out: &mut BytesMut) {
+pub(in crate::session) fn description(body: Option<&[u8]>, out: &mut BytesMut) {
     match body {
         None => encode::no_data(out),
         Some(body) => {

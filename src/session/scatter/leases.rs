@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// Connections outside of a transaction, into the session's hands, without the client's settings yet.
-    async fn borrow(&mut self, shards: &[ShardId]) -> Result<(), Trouble> {
+    pub(in crate::session) async fn borrow(&mut self, shards: &[ShardId]) -> Result<(), Trouble> {
         let mut missing: Vec<ShardId> =
             shards.iter().copied().filter(|shard| !self.held.iter().any(|held| held.lease.shard == *shard)).collect();
         missing.sort();

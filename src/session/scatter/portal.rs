@@ -381,7 +381,7 @@ pub(super) fn streams(job: &Job) -> bool {
 }
 
 /// Puts the formats that a client asked for into its RowDescription.
-fn set_formats(message: &mut [u8], formats: &[i16]) {
+pub(in crate::session) fn set_formats(message: &mut [u8], formats: &[i16]) {
     let Some(body) = message.get_mut(5..) else { return };
     if body.len() < 2 {
         return;

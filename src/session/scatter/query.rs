@@ -202,7 +202,7 @@ fn lost() -> PgError {
 }
 
 /// CommandComplete.
-pub(super) fn command_complete(out: &mut BytesMut, tag: &[u8]) {
+pub(in crate::session) fn command_complete(out: &mut BytesMut, tag: &[u8]) {
     out.put_u8(b'C');
     out.put_i32(tag.len() as i32 + 5);
     out.put_slice(tag);

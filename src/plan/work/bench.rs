@@ -1,0 +1,46 @@
+//! A query that no shard can answer for its own rows: its inputs are fetched from the shards, and a server, the *workbench*, runs the rest of
+//! the client's own statement over them.
+
+use crate::plan::Route;
+use crate::plan::gather::Text;
+use crate::types::{KeyspaceId, ShardId};
+
+/// What is fetched, and what is run over it.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// What the shards are asked for.
+    pub inputs: Vec<Input>,
+    /// The client's statement, with a [`Piece::Input`](crate::plan::gather::Piece::Input) where the rows of one stand.
+    pub rest: Text,
+    /// The rest reads reference tables of these keyspaces: a shard of each of them has to be the workbench.
+    pub keyspaces: Vec<KeyspaceId>,
+    /// The rest reads tables of this shard.
+    pub fixed: Option<ShardId>,
+}
+
+/// Rows that the rest needs: all that the shards return for a text, put together.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// For people: the table, or what of the statement it is.
+    pub label: String,
+    /// Which shards have such rows, under the values of an execution. Its `gather` has the keyspace.
+    pub route: Route,
+    /// What each of them is sent.
+    pub text: Text,
+    /// The columns that come back, in their order.
+    pub columns: Vec<InputColumn>,
+    /// The columns, as positions, of a primary key on which the rest's GROUP BY relies: the staged rows need it too.
+    pub key: Vec<u16>,
+}
+
+/// A column of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputColumn {
+    /// As the statement calls it: unquoted.
+    pub name: String,
+    /// Its type as SQL that every server reads the same way, with its modifier; `None`: what the shards' RowDescription says, which has no
+    /// name for types of users.
+    pub type_name: Option<String>,
+    /// Its collation as quoted SQL, where it is not the type's own.
+    pub collation: Option<String>,
+}
