@@ -32,6 +32,9 @@ use crate::plan::{Gather, Requirement, Route, Work};
 use crate::sqlstate::SqlState;
 use crate::types::{KeyspaceId, ShardId};
 
+/// How many uses of tables a statement may have: each becomes an input, and its columns parameters.
+const MOST_TABLES: usize = 200;
+
 /// A part of the text, and what stands there instead.
 pub(super) type Edit = (Range<usize>, Vec<Piece>);
 
@@ -72,6 +75,7 @@ impl Planner<'_> {
         let mut inputs = Vec::new();
         let mut edits: Vec<Edit> = Vec::new();
         let mut keyspaces = Vec::new();
+        let words = self.words();
         for site in &self.sites {
             let route = match &site.origin {
                 Origin::Elsewhere => continue,
@@ -85,7 +89,7 @@ impl Planner<'_> {
                 Origin::Single(shard) => Route { fixed: Some(*shard), ..Route::default() },
                 Origin::Sharded(keyspace) => self.input_route(site.instance, *keyspace, found),
             };
-            let (input, edit) = self.input(site, route, inputs.len())?;
+            let (input, edit) = self.input(site, route, inputs.len(), &words)?;
             inputs.push(input);
             edits.push(edit);
         }
@@ -99,6 +103,9 @@ impl Planner<'_> {
         }
         if self.writes {
             return Err(refuse::spoiled("a lock or a function with effects"));
+        }
+        if self.sites.len() > MOST_TABLES {
+            return Err(refuse::construct("so many tables in one statement"));
         }
         if let Some(what) = &self.unfit {
             return Err(refuse::spoiled(what));
@@ -144,12 +151,18 @@ impl Planner<'_> {
     }
 
     /// One use of a table as an input, and what of the statement it replaces.
-    fn input(&self, site: &Site, route: Route, number: usize) -> Result<(Input, Edit), PgError> {
+    fn input(
+        &self,
+        site: &Site,
+        route: Route,
+        number: usize,
+        words: &columns::Words<'_>,
+    ) -> Result<(Input, Edit), PgError> {
         let uncertain = || refuse::construct("this table reference");
         let input = u16::try_from(number).map_err(|_| refuse::construct("so many tables"))?;
         let (relation, called) = self.relations.get(&site.instance).ok_or_else(uncertain)?;
         let instance = self.instances.get(site.instance).ok_or_else(uncertain)?;
-        let kept = self.kept_columns(site, relation, called);
+        let kept = self.kept_columns(site, relation, called, words);
         let alias = quote(&instance.name);
         let list: Vec<String> =
             kept.iter().filter_map(|at| Some(format!("{alias}.{}", quote(called.get(*at)?)))).collect();
