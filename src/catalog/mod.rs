@@ -53,6 +53,8 @@ pub struct Relation {
     /// The columns (indexes into `columns`) of each unique or exclusion constraint or unique index; expressions and partial
     /// indexes count with the columns they have.
     pub unique_keys: Vec<Vec<usize>>,
+    /// The columns of the primary key, the same on every shard; empty if it has none.
+    pub primary_key: Vec<usize>,
     /// Row triggers or rules exist: a write may touch other tables.
     pub has_triggers: bool,
 }
@@ -83,6 +85,19 @@ pub struct Column {
     pub bytewise: bool,
     /// Its collation is its type's own, for text the database's default, or its type has none.
     pub plain_collation: bool,
+    /// How its default makes a value.
+    pub supply: Supply,
+}
+
+/// How a column gets a value where an INSERT names none. Shards that differ in it have nothing to say here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Supply {
+    /// The sequence whose next value it is, and nothing else: schema and name, as stored.
+    pub sequence: Option<(String, String)>,
+    /// `GENERATED ALWAYS AS IDENTITY`.
+    pub always: bool,
+    /// The default's expression as SQL, of an own default, not of a domain's.
+    pub expression: Option<String>,
 }
 
 /// What an INSERT puts where it names no value.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::backend::{Backend, Rows};
-use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind};
+use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind, Supply};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::topology::queries;
@@ -45,6 +45,8 @@ pub struct Facts {
     pub columns: Vec<ColumnFacts>,
     /// Positions in `columns`.
     pub unique_keys: Vec<Vec<usize>>,
+    /// Positions in `columns`.
+    pub primary_key: Vec<usize>,
     /// Triggers or rules of users exist.
     pub has_triggers: bool,
 }
@@ -68,6 +70,8 @@ pub struct ColumnFacts {
     pub bytewise: bool,
     /// Its collation is its type's own.
     pub plain_collation: bool,
+    /// How its default makes a value.
+    pub supply: Supply,
 }
 
 impl ShardCatalog {
@@ -128,7 +132,13 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             "S" => RelationKind::Sequence,
             _ => RelationKind::Table,
         };
-        let facts = Facts { kind, columns: Vec::new(), unique_keys: Vec::new(), has_triggers: row.flag()? };
+        let facts = Facts {
+            kind,
+            columns: Vec::new(),
+            unique_keys: Vec::new(),
+            primary_key: Vec::new(),
+            has_triggers: row.flag()?,
+        };
         found.insert(oid, (schema, name, facts, Vec::new()));
     }
     for row in columns {
@@ -149,6 +159,11 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             nondeterministic: row.flag()?,
             bytewise: row.flag()?,
             plain_collation: row.flag()?,
+            supply: Supply {
+                always: row.flag()?,
+                expression: row.optional()?,
+                sequence: row.optional()?.zip(row.optional()?),
+            },
         };
         if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
             facts.columns.push(column);
@@ -157,11 +172,15 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
     }
     for row in keys {
         let mut row = Row(row.into_iter());
-        let (relation, count, key) = (row.number()?, row.number::<usize>()?, row.text()?);
+        let (relation, count, key, primary) = (row.number()?, row.number::<usize>()?, row.text()?, row.flag()?);
         if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
             let key = key.split_whitespace().take(count).filter_map(|number| number.parse::<i32>().ok());
             let positions = key.filter_map(|number| numbers.iter().position(|&found| found == number));
-            facts.unique_keys.push(positions.collect());
+            let positions: Vec<usize> = positions.collect();
+            if primary {
+                facts.primary_key = positions.clone();
+            }
+            facts.unique_keys.push(positions);
         }
     }
     catalog.relations = found.into_values().map(|(schema, name, facts, _)| ((schema, name), facts)).collect();
@@ -187,6 +206,11 @@ struct Row(std::vec::IntoIter<Option<String>>);
 impl Row {
     fn text(&mut self) -> Option<String> {
         self.0.next()?
+    }
+
+    /// A value that may be NULL.
+    fn optional(&mut self) -> Option<Option<String>> {
+        self.0.next()
     }
 
     fn number<N: std::str::FromStr>(&mut self) -> Option<N> {
@@ -246,6 +270,7 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         nondeterministic: column.nondeterministic,
         bytewise: column.bytewise,
         plain_collation: column.plain_collation,
+        supply: column.supply.clone(),
     };
     Relation {
         schema: schema.clone(),
@@ -254,6 +279,7 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         shards: Vec::new(),
         columns: facts.columns.iter().map(column).collect(),
         unique_keys: facts.unique_keys.clone(),
+        primary_key: facts.primary_key.clone(),
         has_triggers: facts.has_triggers,
     }
 }
@@ -268,10 +294,17 @@ fn join(known: &mut Relation, facts: &Facts) {
             known.nondeterministic |= column.nondeterministic;
             known.bytewise &= column.bytewise;
             known.plain_collation &= column.plain_collation;
+            if known.supply != column.supply {
+                known.supply = Supply::default();
+            }
             if caution(column.default) > caution(known.default) {
                 known.default = column.default;
             }
         }
+    }
+    let names = facts.primary_key.iter().filter_map(|&index| facts.columns.get(index)).map(|column| &column.name);
+    if !names.eq(known.primary_key.iter().filter_map(|&index| known.columns.get(index)).map(|column| &column.name)) {
+        known.primary_key.clear();
     }
     for key in &facts.unique_keys {
         let mut positions: Vec<usize> =
