@@ -72,7 +72,7 @@ mod utility;
 mod walk;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlparser::ast::Statement;
 
@@ -315,7 +315,11 @@ struct Planner<'c> {
     /// Where tables are named in FROM lists.
     sites: Vec<bench::Site>,
     /// Uses of which a star, or NATURAL, means all columns.
-    starred: Vec<usize>,
+    starred: HashSet<usize>,
+    /// Terms of conditions that are about one use of a table.
+    filters: Vec<bench::Filter>,
+    /// Uses whose rows an outer join may leave out.
+    nullable: HashSet<usize>,
     /// What a workbench cannot do.
     unfit: Option<String>,
     /// Parts that are on different shards.
@@ -384,7 +388,9 @@ impl<'c> Planner<'c> {
             work: None,
             spread: None,
             sites: Vec::new(),
-            starred: Vec::new(),
+            starred: HashSet::new(),
+            filters: Vec::new(),
+            nullable: HashSet::new(),
             unfit: None,
             torn: None,
             recursions: 0,

@@ -17,8 +17,12 @@
 //! there. Tables that are left in it by mistake would show a part of their rows, so that is looked for at the end.
 
 mod columns;
+mod filter;
 mod site;
+#[cfg(test)]
+mod tests;
 
+pub(super) use filter::Filter;
 pub(super) use site::{Origin, Site};
 
 use std::ops::Range;
@@ -174,7 +178,14 @@ impl Planner<'_> {
                 from = format!("{from} ({})", names.join(", "));
             }
         }
-        let pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
+        let mut pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
+        for (at, filter) in self.filters_of(site.instance).into_iter().enumerate() {
+            pieces.push(Piece::Words(if at == 0 { "WHERE (".into() } else { ") AND (".into() }));
+            pieces.push(Piece::Tokens(place(filter.start)?..place(filter.end)?));
+        }
+        if pieces.len() > 1 {
+            pieces.push(Piece::Words(")".into()));
+        }
         let columns = kept.iter().filter_map(|at| relation.columns.get(*at)).map(columns::described).collect();
         let own = (!site.aliased).then(|| instance.name.clone());
         let edit = (site.name.clone(), vec![Piece::Input { input, alias: own }]);
@@ -189,7 +200,6 @@ impl Planner<'_> {
     /// The statement with the edits in it.
     fn rest(&self, mut edits: Vec<Edit>) -> Result<Text, PgError> {
         edits.sort_by_key(|(range, _)| range.start);
-        let place = |at: usize| u32::try_from(at).map_err(|_| refuse::construct("so long a statement"));
         let mut pieces = Vec::new();
         let mut at = self.body.start;
         for (range, instead) in edits {
@@ -207,6 +217,11 @@ impl Planner<'_> {
         }
         Ok(Text { pieces })
     }
+}
+
+/// A token's number as texts have it.
+fn place(at: usize) -> Result<u32, PgError> {
+    u32::try_from(at).map_err(|_| refuse::construct("so long a statement"))
 }
 
 /// A name as SQL.
