@@ -199,7 +199,7 @@ impl Session {
     fn forms_of(&self, piles: &[Pile]) -> Result<Forms, PgError> {
         let forms = piles.iter().map(|pile| {
             let Some((shard, oids)) = &pile.kind else { return Ok(Vec::new()) };
-            let text = |oid: &Oid| Ok(matches!(self.kind_of(*shard, *oid)?.way, Way::Text | Way::Array));
+            let text = |oid: &Oid| Ok(matches!(self.kind_of(*shard, *oid)?.way, Way::Text | Way::Nested));
             oids.iter().map(text).collect::<Result<Vec<bool>, PgError>>()
         });
         Ok(Arc::from(forms.collect::<Result<Vec<_>, PgError>>()?))

@@ -2,8 +2,8 @@
 //!
 //! Numbers of types are each server's own, but for those of PostgreSQL itself; the binary form of a value names none (enums are labels), or
 //! names of which the receiver believes only built-in ones (`array_recv`, `record_recv`). So values travel in binary form and types by
-//! name. Exceptions: what the binary form of `reg*` types says is a number of the server's, so they travel as text; and there are no arrays
-//! of arrays, so arrays that are to be elements of an array travel as text too.
+//! name. Exceptions: what the binary form of `reg*` types says is a number of the server's, so they travel as text; and as there are no arrays
+//! of arrays, and `unnest` makes several columns of a composite value, these travel as text too where they are to be elements of an array.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ pub(super) enum Way {
     Binary,
     /// As text, and are cast at their end.
     Text,
-    /// In binary form into a table, as text within an array.
-    Array,
+    /// In binary form into a table, as text within an array: arrays and composite values.
+    Nested,
     /// Not at all.
     Never,
 }
@@ -97,7 +97,7 @@ impl Known {
         if let Some((name, of_arrays)) = merge::builtin(oid) {
             let (name, way) = match of_arrays {
                 false => (format!("pg_catalog.{name}"), Way::Binary),
-                true => (format!("pg_catalog.{name}[]"), Way::Array),
+                true => (format!("pg_catalog.{name}[]"), Way::Nested),
             };
             return Some(Kind { name: name.into(), way });
         }
@@ -133,7 +133,7 @@ SELECT t.oid::text, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote
                     WHERE inner_.oid <> 0)
                 SELECT FROM part WHERE part.oid IN (24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191))
             THEN 't'
-            WHEN t.typcategory = 'A' THEN 'a'
+            WHEN t.typcategory = 'A' OR t.typtype = 'c' THEN 'a'
             ELSE 'b' END
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.oid = ANY ($1::pg_catalog.oid[])";
@@ -149,7 +149,7 @@ pub(super) fn read(oid: &str, name: &str, way: &str) -> Option<(Oid, Kind)> {
     let way = match way {
         "b" => Way::Binary,
         "t" => Way::Text,
-        "a" => Way::Array,
+        "a" => Way::Nested,
         _ => Way::Never,
     };
     Some((oid.parse().ok()?, Kind { name: name.into(), way }))
