@@ -71,6 +71,8 @@ pub struct Shared {
     pub columns: Columns,
     /// What the fetched inputs of plans with a workbench are like.
     pub benches: Known,
+    /// For each query that may keep many rows on a server.
+    pub workbenches: Arc<tokio::sync::Semaphore>,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
@@ -99,6 +101,7 @@ impl Shared {
             plans: PlanCache::new(state.config.plan_cache),
             columns: Columns::new(state.config.plan_cache),
             benches: Known::new(state.config.plan_cache),
+            workbenches: Arc::new(tokio::sync::Semaphore::new(state.config.workbench.concurrency)),
             state: ArcSwap::from_pointee(state),
             pools,
             statements: Statements::new(STATEMENTS, seed),
