@@ -206,6 +206,7 @@ impl Session {
 
     fn note_failure(&mut self, index: usize) {
         self.failed = true;
+        self.sequence.iter_mut().for_each(|sequence| sequence.failed = true);
         self.undo_skipped(index);
         let (unparsed, out_of_step) = self.relay.take_undone();
         let held = &mut self.held[index];

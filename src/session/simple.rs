@@ -1,5 +1,6 @@
 //! The simple query protocol: one message, any number of statements, one ReadyForQuery.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::command::{self, Action};
@@ -21,16 +22,12 @@ impl Session {
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
-        if self.implicit {
-            // It would be a part of the batch's transaction, which is over several shards and ends at a Sync.
-            return Err(
-                alone("a simple query after messages of the extended protocol that wrote on several shards").into()
-            );
-        }
         // A simple query takes the place of the unnamed statement and portal (`exec_simple_query`).
         self.unnamed = None;
         self.portals.retain(|(name, _)| !name.is_empty());
+        let continues = self.continues_batch();
         if !self.transaction.is_failed()
+            && !continues
             && let Some((plan, destination)) = self.decide_known(text)?
             && !plan.effects.sets
         {
@@ -50,16 +47,18 @@ impl Session {
                 self.end_query(answer);
                 Ok(())
             }
-            [only] => self.single(frame, text, &text[only.clone()]).await,
-            several => {
-                let statements: Vec<&str> = several.iter().map(|piece| &text[piece.clone()]).collect();
-                self.several(frame, &statements).await
-            }
+            [only] if !continues => self.single(frame, text, &text[only.clone()]).await,
+            several => Box::pin(self.several(frame, text, several)).await,
         }
     }
 
+    /// After messages of the extended protocol without a Sync that have done something a query is a part of their transaction, and ends it.
+    fn continues_batch(&self) -> bool {
+        self.implicit || (self.transaction.is_idle() && self.batch.tied && self.attached.is_some())
+    }
+
     /// A query of one statement. `whole` is the message's text, `statement` the statement without its semicolon.
-    async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
+    pub(super) async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
         let command = sql::classify(statement);
         if route::is_command(&command) {
             return match self.command(statement, &command)? {
@@ -89,7 +88,7 @@ impl Session {
                         self.note_effects(&effects);
                         self.forward_command(index, statement, after);
                         self.follow_up(index, &then);
-                        self.send_sync(index, true);
+                        self.send_sync(index, self.sequence.is_none());
                         return Ok(());
                     }
                     if let (Some(statement), Some(index)) = (needs, self.attached) {
@@ -148,16 +147,46 @@ impl Session {
         })
     }
 
-    /// A query of several statements: they are one transaction, and therefore go to one shard as they came.
-    async fn several(&mut self, frame: &[u8], statements: &[&str]) -> Result<(), Trouble> {
+    /// A query of several statements: they are one transaction. If one shard can do all of them, it gets them as they came; otherwise they
+    /// are done [one by one](super::sequence).
+    async fn several(&mut self, frame: &[u8], text: &str, pieces: &[Range<usize>]) -> Result<(), Trouble> {
+        let statements: Vec<&str> = pieces.iter().map(|piece| &text[piece.clone()]).collect();
+        let together = match self.transaction.is_failed() || self.implicit {
+            true => None,
+            // What is refused is refused in its turn.
+            false => self.together(&statements).ok(),
+        };
+        let Some(Together { destination, effects, afters, tallies }) = together else {
+            return self.begin_sequence(frame, text, pieces).await;
+        };
+        let shard = self.locate(destination).await?;
+        let moves = self.attached.is_none_or(|index| self.held[index].lease.shard != shard);
+        if self.admit(shard, &effects).is_err()
+            || (ends_block(&afters) && self.would_spread(shard))
+            || (moves && self.continues_batch())
+        {
+            return self.begin_sequence(frame, text, pieces).await;
+        }
+        if statements.iter().any(|statement| matches!(sql::classify(statement), Command::SetTransaction { .. })) {
+            self.transaction.alter();
+        }
+        self.attach(shard).await?;
+        for statement in statements {
+            self.note_cursor(statement, shard)?;
+        }
+        self.forward_query(frame, &effects, afters, &tallies);
+        Ok(())
+    }
+
+    /// Where several statements go together.
+    ///
+    /// # Errors
+    /// They do not, or one of them is for the session itself to act on.
+    fn together(&self, statements: &[&str]) -> Result<Together, PgError> {
         let (mut destinations, mut afters, mut tallies) = (Vec::new(), Vec::new(), Vec::new());
         let mut effects = Effects { floating: true, ..Effects::default() };
-        let failed = self.transaction.is_failed();
         for (position, statement) in statements.iter().enumerate() {
             let command = sql::classify(statement);
-            if matches!(command, Command::SetTransaction { .. }) {
-                self.transaction.alter();
-            }
             let resets = match &command {
                 Command::ResetAll => self.restores(None),
                 Command::Reset(name) | Command::Set { name, value: SetValue::Default, .. } => self.restores(Some(name)),
@@ -175,12 +204,9 @@ impl Session {
                 )
             };
             if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(later))) {
-                return Err(alone("RESET of what the connection's startup options set").into());
+                return Err(alone());
             }
             afters.push(after_of(statement, &command)?);
-            if failed {
-                continue;
-            }
             let (destination, these) = if route::is_command(&command) {
                 match command {
                     Command::Listen(_) => {
@@ -200,26 +226,14 @@ impl Session {
             effects.ddl |= these.ddl;
             effects.pin = effects.pin.or(these.pin);
         }
-        if failed {
-            return self.in_failed(frame, afters).await;
-        }
         let agreed = self.agree(&destinations)?;
         self.admit_state(&agreed, &effects)?;
         let destination = match agreed {
+            Destination::Shards { .. } | Destination::Work => return Err(alone()),
             Destination::Attached => Destination::Any(None),
             other => other,
         };
-        let shard = self.locate(destination).await?;
-        self.admit(shard, &effects)?;
-        if ends_block(&afters) && self.would_spread(shard) {
-            return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
-        }
-        self.attach(shard).await?;
-        for statement in statements {
-            self.note_cursor(statement, shard)?;
-        }
-        self.forward_query(frame, &effects, afters, &tallies);
-        Ok(())
+        Ok(Together { destination, effects, afters, tallies })
     }
 
     /// Sends a query of one statement where it belongs.
@@ -264,7 +278,7 @@ impl Session {
         let held = &mut self.held[index];
         held.unnamed = None;
         held.lease.in_flight += 1;
-        self.relay.expect(Expect::Query { pass: true });
+        self.relay.expect(self.sequence.as_ref().map_or(Expect::Query { pass: true }, |sequence| sequence.expect()));
         if held.lease.outgoing.is_empty() {
             // An error shows again when the answer is read.
             let _ = held.lease.send_now(frame);
@@ -278,9 +292,6 @@ impl Session {
         // What is lost, the attached backend does not know; and the end of several is not its own to make.
         if self.attached.is_none() || self.transaction.is_doomed() {
             return Err(self.failed_block().into());
-        }
-        if ends_block(&afters) && self.is_spread() {
-            return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
         }
         self.forward_query(frame, &Effects::default(), afters, &[]);
         Ok(())
@@ -301,10 +312,25 @@ impl Session {
             }
             _ => {
                 self.client.outgoing.extend_from_slice(&answer);
-                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+                self.end_statement();
             }
         }
     }
+
+    /// ReadyForQuery after an answer of ours, unless it is one of several statements.
+    pub(super) fn end_statement(&mut self) {
+        if self.sequence.is_none() {
+            encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+        }
+    }
+}
+
+/// Several statements for one shard.
+struct Together {
+    destination: Destination,
+    effects: Effects,
+    afters: Vec<After>,
+    tallies: Vec<Option<Arc<Tally>>>,
 }
 
 /// `SELECT set_config(name, value, false)` is a SET.
@@ -318,23 +344,26 @@ fn set_by_function(text: &str, name: &str, value: &SetValue<'_>) -> After {
     }
 }
 
-/// What a command within a query of several statements will mean; an error for those that only the session itself can answer.
+/// What a command within a query of several statements will mean where one shard does all of them; an error for those that only the session
+/// itself can answer.
 fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
     let text = statement.to_owned();
     Ok(match command {
         Command::Set { name, .. } | Command::Reset(name) | Command::Show(name)
             if super::settings::is_own(name) || &**name == "vschema" =>
         {
-            return Err(alone(&format!("setting {name}")));
+            return Err(alone());
         }
-        Command::Explain { route: true, .. } => return Err(alone("EXPLAIN (ROUTE)")),
-        Command::Prepare { .. } | Command::Execute { .. } | Command::Deallocate(_) => {
-            return Err(alone("PREPARE, EXECUTE and DEALLOCATE"));
-        }
-        Command::PrepareTransaction | Command::CommitPrepared | Command::RollbackPrepared => {
-            return Err(alone("two-phase commit"));
-        }
-        Command::AlterVschema => return Err(alone("ALTER VSCHEMA")),
+        Command::Explain { route: true, .. }
+        | Command::Prepare { .. }
+        | Command::Execute { .. }
+        | Command::Deallocate(_)
+        | Command::PrepareTransaction
+        | Command::CommitPrepared
+        | Command::RollbackPrepared
+        | Command::AlterVschema
+        | Command::SetTransaction { session_characteristics: true } => return Err(alone()),
+        Command::Set { name, .. } if super::settings::changes_reading(name) => return Err(alone()),
         Command::Begin { .. } => After::Begin { text, floating: false },
         Command::Commit { chain } => After::Commit { chain: *chain },
         Command::Rollback { chain } => After::Rollback { chain: *chain },
@@ -344,10 +373,6 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         Command::Set { local: true, .. } => After::Local { text, characteristic: false },
         Command::SetTransaction { session_characteristics: false } => After::Local { text, characteristic: true },
         Command::SetConstraints => After::Local { text, characteristic: false },
-        Command::SetTransaction { .. } => return Err(alone("SET SESSION CHARACTERISTICS")),
-        Command::Set { name, .. } if super::settings::changes_reading(name) => {
-            return Err(alone(&format!("setting {name}")));
-        }
         Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
         Command::Set { name, value: SetValue::Default, .. } => {
             After::Reset { name: Some(name.to_string()), text, followed: false }
@@ -373,7 +398,6 @@ fn ends_block(afters: &[After]) -> bool {
     afters.iter().any(ends)
 }
 
-fn alone(what: &str) -> PgError {
-    PgError::unsupported(format!("{what} cannot be sent together with other statements"))
-        .with_hint("Send it as a query of its own.")
+fn alone() -> PgError {
+    PgError::unsupported("the statements of one query do not lead to one shard")
 }

@@ -12,7 +12,6 @@ use crate::backend::Value;
 use crate::error::PgError;
 use crate::merge::{Limits, Merger, Next, Setup};
 use crate::plan::Plan;
-use crate::protocol::encode;
 use crate::session::extended::Batch;
 use crate::session::{Session, Trouble};
 use crate::sqlstate::SqlState;
@@ -57,7 +56,7 @@ impl Session {
             Ok(tag) => {
                 self.meter_ready(self.transaction.status());
                 command_complete(&mut self.client.outgoing, &tag);
-                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+                self.end_statement();
                 Ok(())
             }
             Err(stop) => Err(stop.into()),

@@ -3,7 +3,6 @@
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
 use crate::plan::Plan;
-use crate::protocol::encode;
 use crate::session::extended::Batch;
 use crate::session::scatter::query::command_complete;
 use crate::session::{Session, Trouble};
@@ -22,7 +21,7 @@ impl Session {
         let tag = outcome?;
         self.meter_ready(self.transaction.status());
         command_complete(&mut self.client.outgoing, &tag);
-        encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+        self.end_statement();
         Ok(())
     }
 
