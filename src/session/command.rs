@@ -23,6 +23,8 @@ pub(super) enum Action {
     End { commit: bool, chain: bool },
     /// All participants have to do it.
     Everywhere(Everywhere),
+    /// A prepared statement runs that leads to several shards, or nobody knows yet where.
+    Execute(Box<super::sql_execute::Execution>),
     /// A backend has to do it.
     Forward {
         destination: Destination,

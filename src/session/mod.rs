@@ -34,6 +34,7 @@ mod route;
 mod scatter;
 mod sequence;
 mod simple;
+mod sql_execute;
 mod sql_prepare;
 mod sync;
 mod work;

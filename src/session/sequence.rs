@@ -133,7 +133,9 @@ impl Session {
         }
         match sql::classify(statement) {
             // A block of its own, which may have modes: there is nothing yet that it would have to take over.
-            Command::Begin { .. } if self.implicit && self.transaction.state() == (State::Virtual { failed: false }) => {
+            Command::Begin { .. }
+                if self.implicit && self.transaction.state() == (State::Virtual { failed: false }) =>
+            {
                 self.implicit = false;
                 self.transaction.commit();
             }

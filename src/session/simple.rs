@@ -78,6 +78,7 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
+                Action::Execute(execution) => Box::pin(self.execute_prepared(*execution, &[], true)).await,
                 Action::Forward { destination, effects, after, text, needs, then } => {
                     let effects = self.meter_command(effects, &command);
                     let shard = self.locate(destination).await?;
@@ -274,7 +275,7 @@ impl Session {
         self.put_query(index, frame);
     }
 
-    fn put_query(&mut self, index: usize, frame: &[u8]) {
+    pub(super) fn put_query(&mut self, index: usize, frame: &[u8]) {
         let held = &mut self.held[index];
         held.unnamed = None;
         held.lease.in_flight += 1;

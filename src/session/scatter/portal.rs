@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// A statement that writes on several shards outside of a transaction has one around it, up to the Sync.
-    fn begin_writing(&mut self, job: &Job) {
+    pub(super) fn begin_writing(&mut self, job: &Job) {
         if job.effects.writes && self.transaction.is_idle() {
             self.begin_implicit();
         }
