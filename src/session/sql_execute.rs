@@ -15,7 +15,7 @@ use super::relay::Expect;
 use super::route::Destination;
 use super::scatter::finish::description;
 use super::scatter::portal::set_formats;
-use super::sql_prepare::{declared_types, no_statement, split_arguments};
+use super::sql_prepare::{declared_types, split_arguments};
 use super::statements::Statement;
 use super::values::BoundValues;
 use super::work::ask::{Ask, What};
@@ -215,9 +215,16 @@ impl Session {
     ) -> Result<(), Trouble> {
         self.open_pending().await?;
         self.prove_all().await?;
-        let statement = self.names.get(name).cloned().ok_or_else(|| no_statement(name))?;
-        let twin = self.twin(&statement)?;
         self.set_aside().await?;
+        let Some(statement) = self.names.get(name).cloned() else {
+            // That it is not there shows when it is executed.
+            if of_statement {
+                encode::parameter_description(&mut self.client.outgoing, &[]);
+            }
+            encode::no_data(&mut self.client.outgoing);
+            return Ok(());
+        };
+        let twin = self.twin(&statement)?;
         let shard = self.describing_shard(&self.plan_for(&twin));
         self.enlist_for(&Effects::default(), &[shard]).await?;
         let ask = Ask { what: What::Describe, types: twin.types.clone(), ..Ask::new(shard, twin.text.clone()) };

@@ -6,8 +6,8 @@ use crate::transactions::stage::Stage;
 #[test]
 fn execute_answers_over_all_shards_with_any_arguments() {
     let mut stage = Stage::new();
-    same(
-        &mut stage,
+    // Places in the text are not compared: the servers see another one.
+    stage.same(
         &[
             "PREPARE q1 AS SELECT id, n FROM items WHERE id = ANY ($1) ORDER BY id",
             "EXECUTE q1 ('{A0,B0,A1}')",

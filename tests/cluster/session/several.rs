@@ -1,7 +1,7 @@
 //! Several statements in one simple query, and pipelines, that lead to several shards.
 
 use super::{rest, same};
-use crate::transactions::stage::{Stage, one, prepared};
+use crate::transactions::stage::{Stage, one};
 
 #[test]
 fn statements_of_one_query_are_one_transaction_over_all_shards() {
@@ -18,9 +18,6 @@ fn statements_of_one_query_are_one_transaction_over_all_shards() {
         ],
     );
     stage.same_rows();
-    for shard in 0..2 {
-        assert_eq!(prepared(&mut stage.own.shard(shard)), "0");
-    }
 }
 
 #[test]
@@ -156,9 +153,6 @@ fn a_pipeline_that_moves_to_another_shard_is_one_transaction_over_both() {
         if pipeline.last() != Some(&"UPDATE items SET n = 49 WHERE id = B1") {
             stage.same_rows();
         }
-    }
-    for shard in 0..2 {
-        assert_eq!(prepared(&mut stage.own.shard(shard)), "0");
     }
 }
 
