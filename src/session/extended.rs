@@ -10,6 +10,9 @@ use std::sync::atomic::Ordering;
 use bytes::BytesMut;
 
 use super::command::Action;
+use super::cursors::declared::Declaration;
+use super::cursors::fetch::Fetching;
+use super::cursors::may_declare;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
@@ -54,6 +57,10 @@ pub(super) enum Portal {
     Scatter(Option<Box<Scattered>>),
     /// Answered in steps; taken out while it is at work.
     Work(Option<Box<Working>>),
+    /// DECLARE of a cursor over several shards; taken out when it is executed.
+    Declare(Option<Box<Declaration>>),
+    /// FETCH or MOVE of such a cursor.
+    Fetch(Fetching),
 }
 
 impl Session {
@@ -224,6 +231,21 @@ impl Session {
             self.set_portal(view.portal, Portal::Local { statement, formats })?;
             return Ok(());
         }
+        if may_declare(&statement.text) {
+            let values = BoundValues {
+                text: &statement.text,
+                literals: &statement.literals,
+                types: &statement.types,
+                bind: &view,
+            };
+            if let Some(declaration) = self.bound_declaration(&statement, &values, frame)? {
+                return self.bind_here(view.portal, Portal::Declare(Some(Box::new(declaration)))).await;
+            }
+        }
+        if let Some(fetch) = self.own_fetch(&statement.text) {
+            let formats = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
+            return self.bind_here(view.portal, Portal::Fetch(Fetching::new(&fetch, formats))).await;
+        }
         let plan = self.plan_for(&statement);
         let typed = if statement.sql_types.is_some() { self.twin(&statement)? } else { statement.clone() };
         let after = match plan.effects.sets {
@@ -266,6 +288,17 @@ impl Session {
         Ok(())
     }
 
+    /// Bind of what the session itself does, beside the shards.
+    async fn bind_here(&mut self, name: &str, portal: Portal) -> Result<(), Trouble> {
+        self.prove_all().await?;
+        self.close_if_work(name).await?;
+        self.close_if_scatter(name).await?;
+        let mut answer = BytesMut::new();
+        encode::bind_complete(&mut answer);
+        self.answer(answer);
+        Ok(self.set_portal(name, portal)?)
+    }
+
     pub(super) fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
         if let Some(known) = self.portals.iter_mut().find(|(known, _)| known == name) {
             known.1 = portal;
@@ -298,6 +331,11 @@ impl Session {
                     self.answer(answer);
                     return Ok(());
                 }
+                if self.own_fetch(&statement.text).is_some()
+                    && Box::pin(self.describe_fetch_text(&statement.text)).await?
+                {
+                    return Ok(());
+                }
                 let index = self.attach_for(&statement).await?;
                 self.prove(index);
                 let name = self.have_prepared(index, &statement);
@@ -312,6 +350,21 @@ impl Session {
                     return Box::pin(self.describe_work(subject.name)).await;
                 }
                 self.open_pending().await?;
+                let found = self.portals.iter().find(|(name, _)| name == subject.name);
+                if let Some((_, Portal::Fetch(fetching))) = found {
+                    let fetching = fetching.clone();
+                    return Box::pin(self.describe_fetch(&fetching)).await;
+                }
+                if let Some((_, Portal::Declare(_))) = found {
+                    let mut answer = BytesMut::new();
+                    encode::no_data(&mut answer);
+                    self.prove_all().await?;
+                    self.answer(answer);
+                    return Ok(());
+                }
+                if found.is_none() && Box::pin(self.describe_declared(subject.name)).await? {
+                    return Ok(());
+                }
                 if let Some((_, Portal::Local { statement, formats })) =
                     self.portals.iter().find(|(name, _)| name == subject.name)
                 {
@@ -350,6 +403,9 @@ impl Session {
         }
         self.open_pending().await?;
         self.prove_all().await?;
+        if let Some(own) = self.own_portal(view.portal) {
+            return Box::pin(self.execute_own(view.portal, view.max_rows, own)).await;
+        }
         self.attach_portal(view.portal).await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
             Some((_, Portal::Local { statement, formats })) => Some((statement.clone(), formats.clone())),
@@ -361,7 +417,7 @@ impl Session {
                 None
             }
             None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
-            Some((_, Portal::Scatter(_) | Portal::Work(_))) | None => None,
+            Some(_) | None => None,
         };
         if let Some((statement, formats)) = local {
             return self.execute_command(&statement, &formats).await;
@@ -383,6 +439,16 @@ impl Session {
             let mut answer = BytesMut::new();
             encode::empty_query(&mut answer);
             self.answer(answer);
+            return Ok(());
+        }
+        if let Command::ClosePortal(name) = &command
+            && !self.transaction.is_failed()
+            && Box::pin(self.close_declared(name.as_deref())).await?
+            && name.is_some()
+        {
+            let mut bytes = BytesMut::new();
+            Answer::tag("CLOSE CURSOR").write(true, &mut bytes);
+            self.answer(bytes);
             return Ok(());
         }
         match self.command(text, &command)? {
@@ -449,7 +515,11 @@ impl Session {
             }
             SubjectKind::Portal => {
                 self.journal.push(Change::Taken(None));
-                if self.close_if_work(subject.name).await? || self.close_if_scatter(subject.name).await? {
+                let unbound = !self.portals.iter().any(|(name, _)| name == subject.name);
+                if self.close_if_work(subject.name).await?
+                    || self.close_if_scatter(subject.name).await?
+                    || (unbound && Box::pin(self.close_declared(Some(subject.name))).await?)
+                {
                     let mut answer = BytesMut::new();
                     encode::close_complete(&mut answer);
                     self.answer(answer);

@@ -118,6 +118,8 @@ pub struct Session {
     unopened: Option<Box<str>>,
     /// Where cursors and portals are that outlive their batch.
     cursors: Vec<Cursor>,
+    /// Cursors over several shards.
+    declared: Vec<cursors::declared::Declared>,
     batch: Batch,
     /// A query of several statements that are done one by one.
     sequence: Option<Box<Sequence>>,
@@ -258,6 +260,7 @@ impl Session {
             portals: Vec::new(),
             unopened: None,
             cursors: Vec::new(),
+            declared: Vec::new(),
             batch: Batch::default(),
             sequence: None,
             proving: VecDeque::new(),

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::command::{self, Action};
+use super::cursors::may_declare;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
@@ -12,6 +13,7 @@ use super::{Session, Trouble};
 use crate::error::PgError;
 use crate::plan::{Effects, Tally};
 use crate::protocol::{self, encode, request};
+use crate::sql::fetch::Fetch;
 use crate::sql::{self, Command, SetValue};
 
 impl Session {
@@ -26,11 +28,19 @@ impl Session {
         self.unnamed = None;
         self.portals.retain(|(name, _)| !name.is_empty());
         let continues = self.continues_batch();
-        if !self.transaction.is_failed()
-            && !continues
-            && let Some((plan, destination)) = self.decide_known(text)?
+        let known = match self.transaction.is_failed() || continues {
+            true => None,
+            // A cursor over several shards is no statement for several shards.
+            false => self.decide_known(text).or_else(|error| if may_declare(text) { Ok(None) } else { Err(error) })?,
+        };
+        if let Some((plan, destination)) = known
             && !plan.effects.sets
         {
+            if destination == Destination::Attached
+                && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
+            {
+                return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
@@ -60,6 +70,23 @@ impl Session {
     /// A query of one statement. `whole` is the message's text, `statement` the statement without its semicolon.
     pub(super) async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
         let command = sql::classify(statement);
+        if !self.transaction.is_failed() {
+            if let Some(declaration) = self.declaration(statement, &command)? {
+                Box::pin(self.declare(declaration)).await?;
+                self.answer_query(&Answer::tag("DECLARE CURSOR"));
+                return Ok(());
+            }
+            if let Some(Fetch { moves, motion, name }) = self.own_fetch(statement) {
+                return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
+            if let Command::ClosePortal(name) = &command
+                && Box::pin(self.close_declared(name.as_deref())).await?
+                && name.is_some()
+            {
+                self.answer_query(&Answer::tag("CLOSE CURSOR"));
+                return Ok(());
+            }
+        }
         if route::is_command(&command) {
             return match self.command(statement, &command)? {
                 Action::Answer(answer) => {
@@ -207,6 +234,9 @@ impl Session {
             if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(later))) {
                 return Err(alone());
             }
+            if matches!(command, Command::ClosePortal(_)) && !self.declared.is_empty() {
+                return Err(alone());
+            }
             afters.push(after_of(statement, &command)?);
             let (destination, these) = if route::is_command(&command) {
                 match command {
@@ -217,6 +247,9 @@ impl Session {
                     _ => (Destination::Attached, Effects { floating: true, ..Effects::default() }),
                 }
             } else {
+                if self.own_fetch(statement).is_some() {
+                    return Err(alone());
+                }
                 let (plan, destination) = self.decide(statement)?;
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };

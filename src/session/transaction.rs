@@ -287,6 +287,11 @@ impl<S: Clone> Transaction<S> {
         self.undo.push((Some(name.to_owned()), settings.clone()));
     }
 
+    /// How many states of the settings there are to go back to: one for the block, and one for each savepoint.
+    pub fn depth(&self) -> usize {
+        self.undo.len()
+    }
+
     /// Whether there is a savepoint of this name.
     pub fn has_savepoint(&self, name: &str) -> bool {
         self.find(name).is_some()

@@ -3,6 +3,7 @@
 //!
 //! Everything is said to Goldseam over two shards and to one plain PostgreSQL, and the answers are compared; where it matters, message by message.
 
+mod cursors;
 mod prepared;
 mod several;
 
