@@ -8,6 +8,10 @@
 //! * `-- of SELECT ...`: its LIMIT leaves a choice; so many rows of that query's.
 //! * `-- about`: floating-point numbers that depend on the order of adding.
 //! * `-- shape`: only the columns.
+//! * `-- second`: it is asked in the case's second session.
+//!
+//! Lines that begin with `| ` are what a `COPY ... FROM STDIN` before them is given, line by line; `|x 00ff` are bytes.
+//!
 //! * `-- may be refused`: the exception in a file that begins with the line `-- answered`, where all else must be answered.
 
 use std::error::Error;
@@ -31,6 +35,10 @@ pub struct Step {
     pub sql: String,
     pub rule: Rule,
     pub may_be_refused: bool,
+    /// By another client.
+    pub second: bool,
+    /// What COPY is given.
+    pub data: Vec<u8>,
 }
 
 /// A parameter as the file writes it.
@@ -69,6 +77,15 @@ pub fn parse(text: &str) -> Vec<Case> {
                 step.rule.shape = true;
             } else if line == "-- may be refused" {
                 step.may_be_refused = true;
+            } else if line == "-- second" {
+                step.second = true;
+            } else if let Some(text) = line.strip_prefix("| ").or((line == "|").then_some("")) {
+                let data = &mut case.steps.last_mut().unwrap_or_else(|| panic!("data of nothing: {block}")).data;
+                data.extend(text.as_bytes());
+                data.push(b'\n');
+            } else if let Some(digits) = line.strip_prefix("|x ") {
+                let data = &mut case.steps.last_mut().unwrap_or_else(|| panic!("data of nothing: {block}")).data;
+                data.extend(digits.split(' ').flat_map(hex));
             } else {
                 step.sql += line;
                 match step.sql.strip_suffix(';') {
@@ -85,6 +102,10 @@ pub fn parse(text: &str) -> Vec<Case> {
         cases.push(case);
     }
     cases
+}
+
+fn hex(digits: &str) -> Vec<u8> {
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
 fn parameter(text: &str) -> Parameter {
