@@ -1,7 +1,7 @@
 //! Files of statements: a topic each.
 //!
 //! A line `# sentence` says what is asked, then come one or more statements, each ended by `;` at a line's end, and a blank line ends the
-//! session that runs them. A line `-- $ int4:b:42 | :t:abc` before a statement gives its parameters: declared type or nothing, binary or
+//! session that runs them; if the sentence begins with `Each: `, each statement has a session of its own. A line `-- $ int4:b:42 | :t:abc` before a statement gives its parameters: declared type or nothing, binary or
 //! text format, value. How its answer is compared may be said in such lines too ([`Rule`]):
 //!
 //! * `-- by 2 1`: its order leaves ties; the rows are in order by these columns, counted from 1.
@@ -99,7 +99,11 @@ pub fn parse(text: &str) -> Vec<Case> {
         }
         assert!(step.sql.is_empty(), "no `;` at the end of: {}", step.sql);
         assert!(!case.sentence.is_empty() && !case.steps.is_empty(), "no sentence or no statement: {block}");
-        cases.push(case);
+        match case.sentence.strip_prefix("Each: ") {
+            Some(sentence) => cases
+                .extend(case.steps.into_iter().map(|step| Case { sentence: sentence.to_string(), steps: vec![step] })),
+            None => cases.push(case),
+        }
     }
     cases
 }

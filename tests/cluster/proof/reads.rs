@@ -41,7 +41,7 @@ fn what_is_read_from_several_shards_is_what_one_server_answers() {
                         }
                     }
                     let at = format!("{name}: {}: {}", case.sentence, step.sql);
-                    tally.add(layout, &at, must_answer && !step.may_be_refused, verdicts);
+                    tally.add(layout, &at, 1, must_answer && !step.may_be_refused, verdicts);
                 }
             }
         }

@@ -63,14 +63,21 @@ fn what_is_defined_is_the_same_on_every_shard() {
                 let mut case = case.clone();
                 case.steps.iter_mut().for_each(|step| step.sql = step.sql.replace("zz_", &own));
                 let how = [How::Simple, How::Binary][n % 2];
-                let mut verdict = session(layout, &case, how, false);
+                let (mut verdict, steps) = session(layout, &case, how, false);
                 if matches!(verdict, Verdict::Same)
                     && let Some(difference) = layout.definitions_differ(&own)
                 {
                     verdict = Verdict::Different(format!("afterwards: {difference}"));
                 }
                 layout.drop_all(&own);
-                add(&mut tally, layout, &name, &case, must_answer, vec![(["simple", "binary"][n % 2], verdict)]);
+                add(
+                    &mut tally,
+                    layout,
+                    &name,
+                    &case,
+                    must_answer,
+                    vec![(["simple", "binary"][n % 2], (verdict, steps))],
+                );
             }
         }
         tally.topic(&name);
@@ -84,12 +91,18 @@ fn add(
     name: &str,
     case: &Case,
     must_answer: bool,
-    verdicts: Vec<(&str, Verdict)>,
+    verdicts: Vec<(&str, Asked)>,
 ) {
+    // The way that came the furthest.
+    let steps = verdicts.iter().map(|(_, (_, steps))| *steps).max().unwrap_or(1).max(1);
+    let verdicts = verdicts.into_iter().map(|(how, (verdict, _))| (how, verdict)).collect();
     let must_answer = must_answer && case.steps.iter().all(|step| !step.may_be_refused);
     let text = case.steps.iter().map(|step| format!("\n    {}", step.sql)).collect::<String>();
-    tally.add(layout, &format!("{name}: {}{text}", case.sentence), must_answer, verdicts);
+    tally.add(layout, &format!("{name}: {}{text}", case.sentence), steps, must_answer, verdicts);
 }
+
+/// The verdict on a case, and how many of its statements were asked.
+type Asked = (Verdict, usize);
 
 /// Two clients of a case, each with its sessions here and there.
 struct Pair {
@@ -105,9 +118,9 @@ impl Pair {
 
 /// Runs a case on new sessions, compares each answer, then all tables, and brings these back. It ends where Goldseam refuses; what was
 /// refused must have changed nothing.
-fn session(layout: &Layout, case: &Case, how: How, in_transaction: bool) -> Verdict {
+fn session(layout: &Layout, case: &Case, how: How, in_transaction: bool) -> Asked {
     let (mut first, mut second) = (Pair::open(layout), None);
-    let (mut verdict, mut steps) = (Verdict::Same, 0);
+    let (mut verdict, mut steps, mut refused_at) = (Verdict::Same, 0, 0);
     if in_transaction {
         first.proxy.script("BEGIN;\n");
         first.oracle.script("BEGIN;\n");
@@ -122,6 +135,7 @@ fn session(layout: &Layout, case: &Case, how: How, in_transaction: bool) -> Verd
             let expected = step.sql.to_uppercase().starts_with("PREPARE TRANSACTION");
             if !expected {
                 verdict = Verdict::Refused(message.clone());
+                refused_at = 1;
                 break;
             }
         }
@@ -167,7 +181,7 @@ fn session(layout: &Layout, case: &Case, how: How, in_transaction: bool) -> Verd
     if steps > 0 && (!in_transaction || !matches!(verdict, Verdict::Same)) {
         layout.restore();
     }
-    verdict
+    (verdict, steps + refused_at)
 }
 
 /// Compares the tables that a transaction speaks of, as it sees them itself.

@@ -37,8 +37,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// One statement's, or session's, verdicts on a layout in all ways of asking.
-    pub fn add(&mut self, layout: &'static Layout, at: &str, must_answer: bool, verdicts: Vec<(&str, Verdict)>) {
+    /// The verdicts in all ways of asking on so many statements, of which the last is the one refused or answered differently.
+    pub fn add(
+        &mut self,
+        layout: &'static Layout,
+        at: &str,
+        steps: usize,
+        must_answer: bool,
+        verdicts: Vec<(&str, Verdict)>,
+    ) {
         let (mut answered, mut differs) = (true, false);
         let mut messages = Vec::new();
         for (how, verdict) in verdicts {
@@ -56,7 +63,8 @@ impl Tally {
                 }
             }
         }
-        self.now.statements += 1;
+        self.now.statements += steps;
+        self.now.same += steps - 1;
         match (differs, answered) {
             (true, _) => self.now.different += 1,
             (false, true) => self.now.same += 1,

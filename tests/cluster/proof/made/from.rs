@@ -1,7 +1,10 @@
 //! What statements are made of: tables and sub-queries in FROM, and what joins them.
 
 use super::Maker;
-use super::tables::{Kind::{self, *}, Source, TABLES, Table};
+use super::tables::{
+    Kind::{self, *},
+    Source, TABLES, Table,
+};
 use crate::proof::tree::{Node, maybe, word};
 
 impl Maker {
