@@ -17,6 +17,7 @@ impl Planner<'_> {
 
     /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
     pub(super) fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
+        self.settle_copies()?;
         let found = self.requirements();
         let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
         let spread = match (read, self.spread.take()) {
@@ -119,6 +120,7 @@ impl Planner<'_> {
             fallback,
             gather,
             work: self.work.take().map(Arc::new),
+            once: self.template.take().map(Arc::new),
             alone,
             reasons: std::mem::take(&mut self.reasons),
         })

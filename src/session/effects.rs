@@ -308,6 +308,7 @@ impl Session {
                 self.names.clear();
                 self.unnamed = None;
                 self.portals.clear();
+                self.forget_numbers();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
                 held.lease.prepared.clear();

@@ -222,6 +222,17 @@ impl Session {
             self.set_portal(view.portal, Portal::Local { statement })?;
             return Ok(());
         }
+        self.bind_statement(frame, view, statement, 0).await
+    }
+
+    /// Bind of a statement that is no command. `round`: how often it has got values that are one for the whole.
+    pub(super) async fn bind_statement(
+        &mut self,
+        frame: &[u8],
+        view: BindView<'_>,
+        statement: Arc<Statement>,
+        round: usize,
+    ) -> Result<(), Trouble> {
         let plan = self.plan_for(&statement);
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
@@ -236,6 +247,9 @@ impl Session {
             };
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
+        if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {
+            return Box::pin(self.bind_filled(&view, &statement, filled, round)).await;
+        }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, statement, &plan, (shards, rows))).await;
         }

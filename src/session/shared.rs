@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::meter::Meters;
-use crate::pool::{Directories, Pools};
+use crate::pool::{Directories, Pools, Sequences};
 use crate::session::in_doubt::Gids;
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
@@ -72,6 +72,8 @@ pub struct Shared {
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Numbers of sequences that wait to be given out.
+    pub sequences: Sequences,
     /// Names of prepared transactions.
     pub gids: Gids,
     /// What statements cost.
@@ -96,6 +98,7 @@ impl Shared {
             plans: PlanCache::new(state.config.plan_cache),
             columns: Columns::new(state.config.plan_cache),
             state: ArcSwap::from_pointee(state),
+            sequences: Sequences::new(pools.clone()),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
