@@ -16,12 +16,14 @@
 //! - `lease`: connections and places on loan, and what their drop does.
 //! - `upkeep`: what becomes old is closed, what should be warm is opened.
 //! - [`Directories`]: the tables of directory vindexes.
+//! - [`Sequences`]: numbers of sequences, a block at a time.
 //!
 //! It must not know of statements, plans or clients.
 
 mod directory;
 mod gate;
 mod lease;
+mod sequences;
 mod shard;
 mod stats;
 mod upkeep;
@@ -32,6 +34,7 @@ mod tests;
 pub use directory::Directories;
 pub use gate::Gate;
 pub use lease::Lease;
+pub use sequences::Sequences;
 pub use stats::PoolStats;
 
 use std::collections::HashMap;

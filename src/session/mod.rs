@@ -23,10 +23,12 @@ mod commit;
 mod cursors;
 mod effects;
 mod extended;
+mod fresh;
 mod gate;
 mod io;
 mod local;
 pub mod meter;
+mod once;
 mod participants;
 mod prove;
 mod refuse;
@@ -135,6 +137,8 @@ pub struct Session {
     lost: Option<Box<PgError>>,
     /// The block is the session's own, for one statement over several shards: the client knows of none.
     implicit: bool,
+    /// Numbers that it got from sequences.
+    drawn: once::Drawn,
     /// The backend is being left for another: the end of its transaction is not the client's.
     leaving: bool,
     /// What pins the attached backend may be gone.
@@ -271,6 +275,7 @@ impl Session {
             turn: 0,
             lost: None,
             implicit: false,
+            drawn: once::Drawn::default(),
             leaving: false,
             recheck: false,
             own_only: false,

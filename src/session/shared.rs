@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::meter::Meters;
-use crate::pool::{Directories, Pools};
+use crate::pool::{Directories, Pools, Sequences};
 use crate::session::in_doubt::Gids;
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
@@ -77,6 +77,8 @@ pub struct Shared {
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Numbers of sequences that wait to be given out.
+    pub sequences: Sequences,
     /// Names of prepared transactions.
     pub gids: Gids,
     /// What statements cost.
@@ -103,6 +105,7 @@ impl Shared {
             benches: Known::new(state.config.plan_cache),
             workbenches: Arc::new(tokio::sync::Semaphore::new(state.config.workbench.concurrency)),
             state: ArcSwap::from_pointee(state),
+            sequences: Sequences::new(pools.clone()),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
