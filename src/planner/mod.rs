@@ -52,6 +52,7 @@
 
 mod calls;
 mod condition;
+mod copy;
 mod expr;
 mod facts;
 mod from;

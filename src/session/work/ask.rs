@@ -325,7 +325,7 @@ impl Session {
                 Heard::Parameters(body) => turn.reply.types = answer::parameter_types(&body)?,
                 Heard::Described(columns) => turn.reply.columns = columns,
                 Heard::Complete(tag) => turn.reply.tag = answer::command_tag(&tag)?.to_owned(),
-                Heard::Bound | Heard::Suspended => {}
+                Heard::Bound | Heard::Suspended | Heard::Copying(_) => {}
                 Heard::Ready(status) => {
                     lease.transaction = status;
                     lease.in_flight = 0;

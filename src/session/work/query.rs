@@ -4,6 +4,7 @@ use super::outlet::Outlet;
 use super::{Assignment, Stop};
 use crate::plan::Plan;
 use crate::protocol::encode;
+use crate::session::copy::copy_in;
 use crate::session::extended::Batch;
 use crate::session::scatter::query::command_complete;
 use crate::session::{Session, Trouble};
@@ -12,6 +13,9 @@ impl Session {
     /// A query of one statement that takes several steps.
     pub(in crate::session) async fn work_query(&mut self, text: &str, plan: &Plan) -> Result<(), Trouble> {
         let job = Assignment::new(plan, text)?;
+        if copy_in(&job).is_some() {
+            return Box::pin(self.begin_copy(&job, true)).await;
+        }
         let running = self.meter_scatter(&job.effects, &[]);
         self.set_aside().await?;
         // A query ends the batch before it, as a Sync does.
