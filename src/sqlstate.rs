@@ -13,6 +13,8 @@ macro_rules! states {
 }
 
 states! {
+    /// All is well; for notices.
+    SUCCESSFUL_COMPLETION = b"00000";
     /// All went well, but there is something to know.
     WARNING = b"01000";
     /// A connection could not be made or was lost.

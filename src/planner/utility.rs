@@ -345,7 +345,11 @@ fn call(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, Pg
 }
 
 fn ddl(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
-    if is_temporary(text, tokens) { temporary::create(context, text, tokens) } else { objects::plan(context, text, tokens) }
+    if is_temporary(text, tokens) {
+        temporary::create(context, text, tokens)
+    } else {
+        objects::plan(context, text, tokens)
+    }
 }
 
 impl Planner<'_> {

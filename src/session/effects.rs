@@ -146,6 +146,7 @@ impl Session {
                 let failed = std::mem::take(&mut self.failed);
                 match status {
                     b'I' => {
+                        self.draft = None;
                         self.held[index].part = None;
                         self.close_cursors();
                         if self.participants().next().is_some() {
@@ -266,6 +267,7 @@ impl Session {
                 self.transaction.release(&name);
             }
             After::RollbackTo { name } => {
+                self.undo_definitions();
                 if let Some(before) = self.transaction.rollback_to(&name) {
                     self.restore(before);
                     self.held[index].lease.settings = self.settings.server.clone();

@@ -21,10 +21,12 @@ mod begin;
 mod command;
 mod commit;
 mod cursors;
+mod draft;
 mod effects;
 mod extended;
 mod gate;
 mod io;
+mod layout;
 mod local;
 pub mod meter;
 mod participants;
@@ -108,6 +110,8 @@ pub struct Session {
     copy_in: bool,
     /// Tables have changed in this transaction.
     ddl: bool,
+    /// What it has changed of catalog and vschema, as it sees it.
+    draft: Option<Box<draft::Draft>>,
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
@@ -248,6 +252,7 @@ impl Session {
             failed: false,
             copy_in: false,
             ddl: false,
+            draft: None,
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
@@ -393,7 +398,10 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
-        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
+            waited = Box::pin(self.renew_draft()).await;
+        }
         let outcome = match tag {
             _ if waited.is_err() => waited,
             _ if self.copy_in => self.copy_frame(tag, frame),
@@ -438,6 +446,8 @@ impl Session {
             // The client must not be told that its table exists before the planner knows it.
             self.state.topology.refresh().await;
         }
+        // What is committed all see from now on; what is not, nobody.
+        self.draft = None;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();
@@ -462,13 +472,7 @@ impl Session {
 
     /// The plan context follows the session's settings, the vschema and the catalog.
     fn renew_context(&mut self) {
-        self.context = PlanContext::new(
-            self.state.vschema.clone(),
-            self.state.topology.catalog.load_full(),
-            self.settings.search_path(&self.greeting.search_path, &self.user),
-            self.settings.shard,
-            self.shared.seed,
-        );
+        self.context = self.plan_context();
     }
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.

@@ -98,8 +98,7 @@ pub fn parts(list: &Range<u32>, names: &[Range<u32>], homes: &[Vec<ShardId>], to
         }
         Some(Text { pieces })
     };
-    let mut parts: Vec<Part> =
-        groups.into_iter().map(|(there, shards)| Part { text: text(&there), shards }).collect();
+    let mut parts: Vec<Part> = groups.into_iter().map(|(there, shards)| Part { text: text(&there), shards }).collect();
     parts.sort_by_key(|part| part.shards.first().copied());
     parts
 }

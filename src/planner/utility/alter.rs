@@ -117,8 +117,11 @@ impl Actions<'_> {
 
     /// Rows that are there get a value on each shard by itself: that must be the one that PostgreSQL would give.
     fn fill(&mut self, reader: Reader<'_>) {
-        let word = |words: &[&str]| reader.tokens[reader.at..].iter().any(|token| words.iter().any(|word| token.is(reader.text, word)));
-        let serial = word(&["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial", "identity", "nextval"]);
+        let word = |words: &[&str]| {
+            reader.tokens[reader.at..].iter().any(|token| words.iter().any(|word| token.is(reader.text, word)))
+        };
+        let serial =
+            word(&["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial", "identity", "nextval"]);
         let moment = word(&[
             "now",
             "current_timestamp",

@@ -12,8 +12,10 @@ use crate::vschema::{TablePlacement, Vschema};
 pub fn place(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Option<Place>, PgError> {
     let words = comments::words(text, tokens);
     let value = |name: &str| words.iter().find(|(word, _)| *word == name).and_then(|(_, value)| *value);
-    let says = |kind: &str| words.iter().any(|(word, value)| *word == kind && value.is_none()) || value("type") == Some(kind);
-    let known = ["shard_key", "vindex", "keyspace", "shard", "type", "reference", "unsharded", "sharded", "consistency"];
+    let says =
+        |kind: &str| words.iter().any(|(word, value)| *word == kind && value.is_none()) || value("type") == Some(kind);
+    let known =
+        ["shard_key", "vindex", "keyspace", "shard", "type", "reference", "unsharded", "sharded", "consistency"];
     if let Some((word, _)) = words.iter().find(|(word, _)| !known.contains(word)) {
         return Err(wrong(format!("comment of Goldseam's says \"{word}\", which is not known"), USAGE));
     }
@@ -51,7 +53,8 @@ pub fn place(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Opti
     Ok(Some(Place { keyspace: Some(keyspace), kind }))
 }
 
-const USAGE: &str = "Write shard_key=column vindex=name, or reference, or shard=name; and keyspace=name if there are several.";
+const USAGE: &str =
+    "Write shard_key=column vindex=name, or reference, or shard=name; and keyspace=name if there are several.";
 
 fn wrong(message: String, hint: &str) -> PgError {
     PgError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_hint(hint)
@@ -67,10 +70,7 @@ fn vindex_of(vschema: &Vschema, named: Option<&str>) -> Result<String, PgError> 
         )),
         None => match &vschema.vindexes[..] {
             [only] => Ok(only.name.clone()),
-            _ => Err(wrong(
-                "a sharded table needs a vindex".into(),
-                &format!("Add vindex=name, one of: {}.", names()),
-            )),
+            _ => Err(wrong("a sharded table needs a vindex".into(), &format!("Add vindex=name, one of: {}.", names()))),
         },
     }
 }
@@ -101,7 +101,8 @@ fn keyspace_of(vschema: &Vschema, kind: &PlaceKind) -> Result<String, PgError> {
         }
         _ => None,
     };
-    let spread: Vec<usize> = (0..vschema.keyspaces.len()).filter(|at| vschema.keyspaces[*at].shards.len() > 1).collect();
+    let spread: Vec<usize> =
+        (0..vschema.keyspaces.len()).filter(|at| vschema.keyspaces[*at].shards.len() > 1).collect();
     let only = match (&spread[..], vschema.keyspaces.len()) {
         ([only], _) => name(*only),
         (_, 1) => name(0),
@@ -109,6 +110,9 @@ fn keyspace_of(vschema: &Vschema, kind: &PlaceKind) -> Result<String, PgError> {
     };
     found.or(only).ok_or_else(|| {
         let names: Vec<&str> = vschema.keyspaces.iter().map(|keyspace| keyspace.name.as_str()).collect();
-        wrong("the new table's keyspace is not clear".into(), &format!("Add keyspace=name, one of: {}.", names.join(", ")))
+        wrong(
+            "the new table's keyspace is not clear".into(),
+            &format!("Add keyspace=name, one of: {}.", names.join(", ")),
+        )
     })
 }

@@ -5,11 +5,11 @@ use std::ops::Range;
 use sqlparser::ast::{Statement, visit_relations};
 
 use super::super::{Context, plan_query, refuse, scope};
+use super::comment;
 use super::homes::{self, Home, Named};
 use super::judge::{self, Site};
 use super::reader::Reader;
 use super::shape::{Shape, Unique, plain};
-use super::comment;
 use crate::catalog::RelationKind;
 use crate::error::PgError;
 use crate::plan::gather::{Piece, Text};
@@ -84,12 +84,7 @@ enum Placed {
     New(Place),
 }
 
-fn place(
-    context: &Context<'_>,
-    named: &Named,
-    comment: Option<Place>,
-    parents: &[Named],
-) -> Result<Placed, PgError> {
+fn place(context: &Context<'_>, named: &Named, comment: Option<Place>, parents: &[Named]) -> Result<Placed, PgError> {
     if let Some(place) = comment {
         return Ok(Placed::New(place));
     }
@@ -294,7 +289,8 @@ pub fn view(context: &Context<'_>, mut reader: Reader<'_>, materialized: bool) -
     }
     if materialized {
         let spread = |named: &&Named| {
-            let sharded = matches!(named.table.as_deref().map(|table| &table.placement), Some(TablePlacement::Sharded { .. }));
+            let sharded =
+                matches!(named.table.as_deref().map(|table| &table.placement), Some(TablePlacement::Sharded { .. }));
             let view = named.relation.as_ref().is_some_and(|relation| relation.kind == RelationKind::View);
             matches!(&named.home, Home::Shards(home) if home.len() > 1) && (sharded || view)
         };

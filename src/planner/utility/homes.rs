@@ -56,9 +56,8 @@ pub fn placed(context: &Context<'_>, table: &Table) -> Vec<ShardId> {
 /// The schema in which a name without one makes a new object. Which schemas exist is known only of those that have relations, so that the
 /// usual `"$user"`, which mostly is not there, is passed over.
 fn new_schema(context: &Context<'_>) -> String {
-    let inhabited = |schema: &&String| {
-        *schema == "public" || context.catalog.relations.keys().any(|(known, _)| known == *schema)
-    };
+    let inhabited =
+        |schema: &&String| *schema == "public" || context.catalog.relations.keys().any(|(known, _)| known == *schema);
     let path = context.search_path;
     path.iter().find(inhabited).or(path.last()).cloned().unwrap_or_else(|| "public".into())
 }
@@ -75,12 +74,8 @@ pub fn relation(context: &Context<'_>, parts: &[String]) -> Named {
         let relation = context.catalog.relations.get(&(schema.to_owned(), bare.clone())).cloned();
         (table, relation)
     };
-    let nothing = |schema: String, home: Home| Named {
-        name: TableName::new(&schema, &bare),
-        table: None,
-        relation: None,
-        home,
-    };
+    let nothing =
+        |schema: String, home: Home| Named { name: TableName::new(&schema, &bare), table: None, relation: None, home };
     let schema = match schema {
         Some(schema) if schema.starts_with("pg_temp") => return nothing(schema, Home::Temporary),
         Some(schema) if schema == "information_schema" || schema.starts_with("pg_") => {
@@ -182,8 +177,7 @@ pub fn about_list(context: &Context<'_>, reader: &Reader<'_>, list: &[(Vec<Strin
         })
         .collect();
     let whole = first.1.start as u32..last.1.end as u32;
-    let names: Vec<Range<u32>> =
-        list.iter().map(|(_, tokens)| tokens.start as u32..tokens.end as u32).collect();
+    let names: Vec<Range<u32>> = list.iter().map(|(_, tokens)| tokens.start as u32..tokens.end as u32).collect();
     let parts = parts(&whole, &names, &homes, reader.tokens.len() as u32);
     let unknown = named
         .iter()

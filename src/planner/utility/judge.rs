@@ -80,13 +80,7 @@ pub fn unique(text: &str, site: &Site, unique: &Unique) -> Result<(), PgError> {
 }
 
 /// A foreign key leads to rows of the same shard.
-fn foreign(
-    context: &Context<'_>,
-    text: &str,
-    site: &Site,
-    foreign: &Foreign,
-    shape: &Shape,
-) -> Result<(), PgError> {
+fn foreign(context: &Context<'_>, text: &str, site: &Site, foreign: &Foreign, shape: &Shape) -> Result<(), PgError> {
     let named = homes::relation(context, &foreign.parent);
     let itself = named.name == site.name;
     let parent = if itself { Some(site.clone()) } else { Site::of(&named, context) };
@@ -140,9 +134,8 @@ fn foreign(
         // The primary key comes first.
         let relation = named.relation.as_ref();
         let key = relation.and_then(|relation| Some((relation, relation.unique_keys.first()?)));
-        let key = key.map(|(relation, key)| {
-            key.iter().filter_map(|at| Some(relation.columns.get(*at)?.name.clone())).collect()
-        });
+        let key = key
+            .map(|(relation, key)| key.iter().filter_map(|at| Some(relation.columns.get(*at)?.name.clone())).collect());
         key.unwrap_or_default()
     };
     let leads = |own: &String, theirs: &String| {

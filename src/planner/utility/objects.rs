@@ -64,8 +64,18 @@ fn creation(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgEr
     }
     let _ = reader.eat("constraint");
     match reader.eat_any(&[
-        "trigger", "policy", "rule", "statistics", "database", "tablespace", "subscription", "schema", "function",
-        "procedure", "publication", "sequence",
+        "trigger",
+        "policy",
+        "rule",
+        "statistics",
+        "database",
+        "tablespace",
+        "subscription",
+        "schema",
+        "function",
+        "procedure",
+        "publication",
+        "sequence",
     ]) {
         Some("trigger" | "policy") => on_table(context, reader, &["on"]),
         Some("rule") => on_table(context, reader, &["to"]),
@@ -117,9 +127,9 @@ fn function(context: &Context<'_>, reader: Reader<'_>) -> Result<Route, PgError>
         return mentioned(context, reader, "a function about tables of some shards");
     }
     let mut shards = homes::everywhere(context);
-    let bodies = reader.tokens[whole].iter().filter(|token| {
-        matches!(token.kind, TokenKind::DollarString | TokenKind::String | TokenKind::EscapeString)
-    });
+    let bodies = reader.tokens[whole]
+        .iter()
+        .filter(|token| matches!(token.kind, TokenKind::DollarString | TokenKind::String | TokenKind::EscapeString));
     for body in bodies {
         let inside = body.text(reader.text);
         let inside = match body.kind {
@@ -189,7 +199,9 @@ fn alteration(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, Pg
 fn names(reader: &mut Reader<'_>) -> Vec<(Vec<String>, Range<usize>)> {
     let mut names = Vec::new();
     loop {
-        let _ = reader.sees("only") && reader.tokens.get(reader.at + 1).is_some_and(|next| name_of(reader.text, *next).is_some()) && reader.eat("only");
+        let _ = reader.sees("only")
+            && reader.tokens.get(reader.at + 1).is_some_and(|next| name_of(reader.text, *next).is_some())
+            && reader.eat("only");
         let Some(name) = reader.qualified() else { break };
         names.push(name);
         if reader.peek().is_some_and(|token| token.text(reader.text) == "*") {
@@ -218,7 +230,16 @@ fn held(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgError>
 fn removal(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgError> {
     let _ = reader.eat_any(&["foreign", "materialized"]);
     match reader.eat_any(&[
-        "table", "view", "sequence", "index", "trigger", "policy", "rule", "database", "tablespace", "subscription",
+        "table",
+        "view",
+        "sequence",
+        "index",
+        "trigger",
+        "policy",
+        "rule",
+        "database",
+        "tablespace",
+        "subscription",
     ]) {
         Some("table" | "view" | "sequence") => {
             let _ = reader.eat_exists();
@@ -248,7 +269,8 @@ fn truncation(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, Pg
 /// What follows COMMENT ON or SECURITY LABEL ON.
 fn described(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgError> {
     let _ = reader.eat_any(&["foreign", "materialized"]);
-    let kind = reader.eat_any(&["table", "view", "sequence", "column", "index", "constraint", "trigger", "policy", "rule"]);
+    let kind =
+        reader.eat_any(&["table", "view", "sequence", "column", "index", "constraint", "trigger", "policy", "rule"]);
     match kind {
         Some("table" | "view" | "sequence") => Ok(match reader.qualified() {
             Some((parts, tokens)) => homes::about(context, &homes::relation(context, &parts), tokens),
@@ -279,8 +301,19 @@ fn rights(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgErro
         return Ok(homes::on_all(context, "roles are on every shard"));
     }
     let others = [
-        "all", "schema", "database", "function", "procedure", "routine", "type", "domain", "language", "large",
-        "tablespace", "foreign", "parameter",
+        "all",
+        "schema",
+        "database",
+        "function",
+        "procedure",
+        "routine",
+        "type",
+        "domain",
+        "language",
+        "large",
+        "tablespace",
+        "foreign",
+        "parameter",
     ];
     let of_tables = reader.eat_any(&["table", "sequence"]).is_some();
     if !of_tables && others.iter().any(|word| reader.sees(word)) {
@@ -301,9 +334,8 @@ fn refreshed(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgE
 
 fn reindexed(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgError> {
     let options = reader.parenthesized();
-    let mut concurrently = options.is_some_and(|range| {
-        reader.tokens[range].iter().any(|token| token.is(reader.text, "concurrently"))
-    });
+    let mut concurrently =
+        options.is_some_and(|range| reader.tokens[range].iter().any(|token| token.is(reader.text, "concurrently")));
     let kind = reader.eat_any(&["index", "table", "schema", "database", "system"]);
     concurrently |= reader.eat("concurrently");
     let route = match kind {
@@ -341,7 +373,8 @@ pub fn upkeep(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Rou
             list.push((parts, one));
         }
     }
-    let route = homes::about_list(context, &reader, &list).unwrap_or_else(|| homes::on_all(context, "every shard's tables"));
+    let route =
+        homes::about_list(context, &reader, &list).unwrap_or_else(|| homes::on_all(context, "every shard's tables"));
     Ok(homes::in_manner(route, Manner::SideBySide))
 }
 

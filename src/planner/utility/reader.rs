@@ -52,9 +52,10 @@ impl<'t> Reader<'t> {
 
     /// Takes these words, if all of them come next.
     pub fn eat_all(&mut self, words: &[&str]) -> bool {
-        let found = words.iter().enumerate().all(|(n, word)| {
-            self.tokens.get(self.at + n).is_some_and(|token| token.is(self.text, word))
-        });
+        let found = words
+            .iter()
+            .enumerate()
+            .all(|(n, word)| self.tokens.get(self.at + n).is_some_and(|token| token.is(self.text, word)));
         self.at += if found { words.len() } else { 0 };
         found
     }

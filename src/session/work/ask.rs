@@ -56,6 +56,8 @@ pub(in crate::session) struct Ask {
     pub what: What,
     /// Errors are about a text that is not the client's: places in it mean nothing to the client.
     pub rewritten: bool,
+    /// Its notices are not passed on: another shard says the same.
+    pub hush: bool,
 }
 
 impl Ask {
@@ -69,6 +71,7 @@ impl Ask {
             formats: vec![1],
             what: What::Run,
             rewritten: true,
+            hush: false,
         }
     }
 }
@@ -110,6 +113,7 @@ struct Turn {
     answers: Answers,
     reply: Reply,
     rewritten: bool,
+    hush: bool,
     lost: bool,
 }
 
@@ -189,7 +193,7 @@ impl Session {
             targets.push(CancelTarget { shard: lease.shard, pid: lease.pid, secret: lease.secret.clone() });
             let (rows, types) = (BytesMut::new(), Vec::new());
             let reply = Reply { shard: ask.shard, types, columns: None, rows, tag: String::new() };
-            turns.push(Turn { shard: ask.shard, answers, reply, rewritten: ask.rewritten, lost: false });
+            turns.push(Turn { shard: ask.shard, answers, reply, rewritten: ask.rewritten, hush: ask.hush, lost: false });
         }
         self.handle.aim_at_all(targets);
         let cancels = self.handle.cancels();
@@ -331,6 +335,7 @@ impl Session {
                     lease.in_flight = 0;
                 }
                 Heard::Said(message) => match message.first() {
+                    Some(b'N') if turn.hush => {}
                     Some(b'N') => {
                         let named = protocol::with_shard(&message, &lease.shard_name);
                         self.client.outgoing.extend_from_slice(&named);

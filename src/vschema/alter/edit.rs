@@ -101,15 +101,18 @@ fn one(documents: &mut Documents, change: &Change) -> Result<(), PgError> {
             Ok(())
         }
         Change::DropVindex { name } => {
-            let file = documents.iter().position(|(_, document)| has(document, "vindex", name)).ok_or_else(|| {
-                PgError::new(SqlState::UNDEFINED_OBJECT, format!("vindex \"{name}\" does not exist"))
-            })?;
+            let file = documents
+                .iter()
+                .position(|(_, document)| has(document, "vindex", name))
+                .ok_or_else(|| PgError::new(SqlState::UNDEFINED_OBJECT, format!("vindex \"{name}\" does not exist")))?;
             if let Some(table) = user(documents, name) {
                 return Err(PgError::new(
                     SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
                     format!("vindex \"{name}\" cannot be dropped because table \"{table}\" uses it"),
                 )
-                .with_hint(format!("ALTER VSCHEMA DROP TABLE {table}, or ALTER VSCHEMA ON {table} DROP VINDEX {name}.")));
+                .with_hint(format!(
+                    "ALTER VSCHEMA DROP TABLE {table}, or ALTER VSCHEMA ON {table} DROP VINDEX {name}."
+                )));
             }
             section(&mut documents[file].1, "vindex")?.remove(name);
             Ok(())
@@ -163,7 +166,8 @@ fn file_for(documents: &Documents, keyspace: Option<&str>) -> usize {
         })
     };
     let beside = documents.iter().rposition(|(_, document)| tables(document));
-    let home = || documents.iter().position(|(_, document)| keyspace.is_some_and(|name| has(document, "keyspace", name)));
+    let home =
+        || documents.iter().position(|(_, document)| keyspace.is_some_and(|name| has(document, "keyspace", name)));
     beside.or_else(home).unwrap_or(0)
 }
 
@@ -233,7 +237,10 @@ fn written(setting: &Setting) -> Result<Value, PgError> {
         Setting::Number(number) => Value::from(*number),
         Setting::Flag(flag) => Value::from(*flag),
         Setting::Toml(text) => text.parse().map_err(|error: toml_edit::TomlError| {
-            PgError::new(SqlState::INVALID_PARAMETER_VALUE, format!("an option's value is no TOML: {}", error.message()))
+            PgError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("an option's value is no TOML: {}", error.message()),
+            )
         })?,
     })
 }
