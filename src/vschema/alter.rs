@@ -5,7 +5,7 @@
 //! It is applied to the files when it becomes final, and to [`Vschema::to_toml`](super::Vschema::to_toml) for a transaction that has to see it before.
 //!
 //! - [`edit`]: the text.
-//! - [`parse`]: ALTER VSCHEMA's grammar.
+//! - [`mod@parse`]: ALTER VSCHEMA's grammar.
 
 mod edit;
 pub mod parse;
