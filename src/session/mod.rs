@@ -15,6 +15,7 @@
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 pub mod activity;
+mod alter;
 mod ask;
 mod attach;
 mod begin;

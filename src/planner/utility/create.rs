@@ -228,6 +228,18 @@ fn filled(
     {
         return Ok(homes::route(Definition { changes, ..homes::same(site.shards.clone()) }, why));
     }
+    let there = |named: &Named| match &named.home {
+        Home::Shards(home) => site.shards.iter().all(|shard| home.contains(shard)),
+        _ => true,
+    };
+    if let Some(elsewhere) = read(context, &reader, query.clone()).iter().find(|named| !there(named)) {
+        return Err(PgError::unsupported(format!(
+            "CREATE TABLE \"{}\" AS reads table \"{}\", which is not on all of its shards",
+            site.name.name, elsewhere.name.name
+        ))
+        .with_detail(format!("The new table's place: {}.", shown(context, site)))
+        .with_hint("CREATE TABLE with its columns first, and then INSERT INTO it SELECT."));
+    }
     // Two steps: the table, and then an INSERT of the query, which is planned as any other.
     let query = query.start as u32..query.end as u32;
     let pieces = vec![Piece::Tokens(0..query.end), Piece::Words("WITH NO DATA".into())];

@@ -69,13 +69,16 @@ pub fn unique(text: &str, site: &Site, unique: &Unique) -> Result<(), PgError> {
             "Column \"{missing}\" is missing from ({}): each shard sees its own rows only, and equal ones could be on another.",
             named.join(", ")
         ))
-        .with_hint(format!(
-            "Make it ({}). Or leave it out and let a lookup vindex keep the values unique: \
-             ALTER VSCHEMA ON {name} ADD VINDEX {name}_{} ({}) USING lookup_unique.",
-            whole.join(", "),
-            named.join("_"),
-            named.join(", ")
-        ))
+        .with_hint(match named.len() == unique.columns.len() && !unique.what.starts_with("excl") {
+            true => format!(
+                "Make it ({}). Or leave it out and let a lookup vindex keep the values unique: \
+                 ALTER VSCHEMA ON {name} ADD VINDEX {name}_{} ({}) USING lookup_unique.",
+                whole.join(", "),
+                named.join("_"),
+                named.join(", ")
+            ),
+            false => format!("Let it contain {}, as a column of its own.", site.key().join(", ")),
+        })
         .at(position(text, unique.at as usize)))
 }
 

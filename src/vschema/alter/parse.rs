@@ -315,7 +315,9 @@ impl Reader<'_> {
             TokenKind::Word | TokenKind::QuotedName => Setting::Text(self.name()?),
             _ => return Err(self.wrong()),
         };
-        if !matches!(token.kind, TokenKind::QuotedName) && !(token.kind == TokenKind::Word && matches!(setting, Setting::Text(_))) {
+        if !matches!(token.kind, TokenKind::QuotedName)
+            && !(token.kind == TokenKind::Word && matches!(setting, Setting::Text(_)))
+        {
             self.at += 1;
         }
         Ok(setting)
@@ -331,8 +333,10 @@ impl Statement {
             Statement::AddTable { table, keyspace, kind } => {
                 if vschema.table(&table.schema, &table.name).is_some() {
                     let message = format!("table \"{}\" is in the vschema already", table.key());
-                    return Err(PgError::new(SqlState::DUPLICATE_OBJECT, message)
-                        .with_hint(format!("ALTER VSCHEMA DROP TABLE {} first; the table itself stays as it is.", table.key())));
+                    return Err(PgError::new(SqlState::DUPLICATE_OBJECT, message).with_hint(format!(
+                        "ALTER VSCHEMA DROP TABLE {} first; the table itself stays as it is.",
+                        table.key()
+                    )));
                 }
                 let keyspace = keyspace.clone().or_else(|| only_keyspace(vschema));
                 let kind = match kind {

@@ -41,7 +41,8 @@ fn a_definition_without_one_of_its_shards_is_done_nowhere() {
     assert!(failed.code().starts_with("08") || failed.code().starts_with("57"), "{failed:?}");
     let failed = proxy.query("CREATE TABLE a2 (id int) /* goldseam: reference */");
     assert!(failed.code().starts_with("08") || failed.code().starts_with("57"), "{failed:?}");
-    let columns = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname IN ('before', 'after')";
+    let columns =
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname IN ('before', 'after')";
     assert_eq!(own.shard(0).one(columns), "1");
     assert_eq!(own.shard(0).one("SELECT count(*) FROM pg_prepared_xacts"), "0");
     assert!(!std::fs::read_to_string(config.with_file_name("vschema.toml")).unwrap().contains("a2"));
