@@ -118,7 +118,9 @@ pub fn plan(text: &str, context: &Context<'_>) -> Plan {
     };
     let command = sql::classify(text);
     let only = context.vschema.shards.len() == 1;
-    if let Some(shard) = context.forced.or(only.then_some(ShardId(0))) {
+    // The comment of a CREATE TABLE that names a shard is the new table's place, not a detour for this statement.
+    let placed = !only && utility::names_a_place(text, &tokens, &command);
+    if let Some(shard) = context.forced.filter(|_| !placed).or(only.then_some(ShardId(0))) {
         let why = if only { "there is one shard" } else { "goldseam.shard names it" };
         let reasons = vec![format!("{}: {why}", context.vschema.shard_name(shard))];
         return Plan {
