@@ -69,7 +69,7 @@ pub fn render(
                     out.tokens(row)?;
                 }
             }
-            Piece::Input { .. } => return Err(unknown()),
+            Piece::Input { .. } | Piece::Default(_) => return Err(unknown()),
             Piece::Parts => out.parts(parts.ok_or_else(unknown)?),
             Piece::Sum(column) => out.sum(*column, parts)?,
             Piece::Avg { sum, count } => out.average(*sum, *count, parts)?,
