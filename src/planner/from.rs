@@ -83,13 +83,17 @@ impl Planner<'_> {
     fn merge(&mut self, constraint: &JoinConstraint, left: &[usize], right: &[usize], kind: Kind, from: &mut From<'_>) {
         let names = match constraint {
             JoinConstraint::Using(names) => names.iter().filter_map(single).collect(),
-            JoinConstraint::Natural => match self.common(left, right) {
-                Some(names) => names,
-                None => {
-                    from.scope.opaque = true;
-                    return;
+            JoinConstraint::Natural => {
+                // Which columns it means depends on which there are.
+                self.starred.extend(left.iter().chain(right));
+                match self.common(left, right) {
+                    Some(names) => names,
+                    None => {
+                        from.scope.opaque = true;
+                        return;
+                    }
                 }
-            },
+            }
             JoinConstraint::On(_) | JoinConstraint::None => return,
         };
         for name in names {

@@ -50,6 +50,7 @@
 //! by which [`local`] judges what each shard can answer for its own rows; [`gather`] makes of a query what the shards are sent and how
 //! their answers become one, [`spread`] of a write; [`route`] puts the plan together. [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
 
+mod bench;
 mod calls;
 mod condition;
 mod expr;
@@ -180,6 +181,10 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     }
     let effects = planner.effects();
     let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
+    let routed = match &statement {
+        Statement::Query(_) if scatter && read.is_some() => planner.with_bench(routed),
+        _ => routed,
+    };
     let literal = planner.literal;
     match routed {
         Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
@@ -307,6 +312,14 @@ struct Planner<'c> {
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
+    /// Where tables are named in FROM lists.
+    sites: Vec<bench::Site>,
+    /// Uses of which a star, or NATURAL, means all columns.
+    starred: Vec<usize>,
+    /// What a workbench cannot do.
+    unfit: Option<String>,
+    /// Parts that are on different shards.
+    torn: Option<PgError>,
     /// How often a recursive CTE's own name has been met.
     recursions: usize,
     /// The queries in WITH that are being read, the innermost last.
@@ -370,6 +383,10 @@ impl<'c> Planner<'c> {
             moment: None,
             work: None,
             spread: None,
+            sites: Vec::new(),
+            starred: Vec::new(),
+            unfit: None,
+            torn: None,
             recursions: 0,
             reading: Vec::new(),
             spoiled: None,
@@ -391,12 +408,15 @@ impl<'c> Planner<'c> {
         let name = self.context.vschema.shard_name(shard);
         match &self.fixed {
             Some((other, first)) if *other != shard => {
-                Err(PgError::unsupported(format!("{first} and {what} are on different shards"))
+                let error = PgError::unsupported(format!("{first} and {what} are on different shards"))
                     .with_detail(format!(
                         "{first} is on shard {}, {what} on shard {name}.",
                         self.context.vschema.shard_name(*other)
                     ))
-                    .with_hint("Query them one after the other, or place them on the same shard."))
+                    .with_hint("Query them one after the other, or place them on the same shard.");
+                // The walk goes on: inputs may be fetched from both.
+                self.torn.get_or_insert(error);
+                Ok(())
             }
             Some(_) => Ok(()),
             None => {
