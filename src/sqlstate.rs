@@ -49,6 +49,8 @@ states! {
     IN_FAILED_SQL_TRANSACTION = b"25P02";
     /// The prepared statement does not exist.
     UNDEFINED_PSTATEMENT = b"26000";
+    /// Concurrent transactions stood in each other's way: it may be repeated.
+    SERIALIZATION_FAILURE = b"40001";
     /// The login is not valid.
     INVALID_AUTHORIZATION = b"28000";
     /// Wrong password, or unknown user: the two look alike.

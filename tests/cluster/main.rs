@@ -18,3 +18,4 @@ mod settings;
 mod statements;
 mod transactions;
 mod wire;
+mod workbench;

@@ -101,7 +101,7 @@ pub struct Move {
     pub columns: Vec<Column>,
     /// The columns that are set, as places in `columns`.
     pub set: Vec<usize>,
-    /// `SELECT ctid, (all columns), (new values) FROM ... WHERE ... FOR UPDATE OF t`.
+    /// `SELECT tableoid, ctid, (all columns), (new values) FROM ... WHERE ... FOR UPDATE OF t`.
     pub find: Text,
     /// A DELETE of the same rows, by which the shards are chosen and the right to write is judged; it is not run.
     pub judge: Text,

@@ -96,7 +96,7 @@ impl Dissection<'_> {
         let from = self.text_of(clauses.from.clone(), within(&clauses.from))?.pieces;
         let condition = self.text_of(clauses.condition.clone(), within(&clauses.condition))?.pieces;
         let all: Vec<String> = columns.iter().map(|column| format!(", {alias}.{}", quote(&column.name))).collect();
-        let mut find = Text { pieces: vec![Piece::Words(format!("SELECT {alias}.ctid{}", all.concat()))] };
+        let mut find = Text { pieces: vec![Piece::Words(format!("SELECT {alias}.tableoid, {alias}.ctid{}", all.concat()))] };
         find.pieces.extend(values.iter().cloned());
         find.pieces.push(Piece::Words("FROM".into()));
         target(&mut find)?;
