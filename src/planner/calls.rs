@@ -245,7 +245,10 @@ impl Planner<'_> {
             return Err(refuse::construct(&format!("{function} of this sequence name")));
         };
         match scope::place(&self.context, &parts)? {
-            scope::Place::Single { shard, .. } => self.fix(shard, &format!("sequence {text}")),
+            scope::Place::Single { shard, .. } => {
+                self.sequences = true;
+                self.fix(shard, &format!("sequence {text}"))
+            }
             scope::Place::Unknown | scope::Place::Temporary => {
                 self.attached = true;
                 Ok(())

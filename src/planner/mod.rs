@@ -161,7 +161,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
                 let detail = error.detail.take().unwrap_or_default();
                 error.detail = Some(format!("{detail} Goldseam's grammar says: {words}."));
             }
-            return plan;
+            return if scatter { bench::beyond_grammar(context, text, tokens, plan) } else { plan };
         }
     };
     let mut planner = Planner::new(context, text, tokens);
@@ -180,9 +180,10 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         planner.spread = None;
     }
     let effects = planner.effects();
+    let complete = walked.is_ok();
     let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
     let routed = match &statement {
-        Statement::Query(_) if scatter && read.is_some() => planner.with_bench(routed),
+        Statement::Query(query) if scatter => planner.with_bench(query, routed, complete),
         _ => routed,
     };
     let literal = planner.literal;
@@ -312,6 +313,14 @@ struct Planner<'c> {
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
+    /// How many names in FROM lists were met, those of CTEs too.
+    met: usize,
+    /// FOR UPDATE or its kin.
+    locked: bool,
+    /// A sequence's shard is fixed.
+    sequences: bool,
+    /// GROUP BY clauses.
+    groupings: Vec<bench::Grouping>,
     /// Where tables are named in FROM lists.
     sites: Vec<bench::Site>,
     /// Uses of which a star, or NATURAL, means all columns.
@@ -387,6 +396,10 @@ impl<'c> Planner<'c> {
             moment: None,
             work: None,
             spread: None,
+            met: 0,
+            locked: false,
+            sequences: false,
+            groupings: Vec::new(),
             sites: Vec::new(),
             starred: HashSet::new(),
             filters: Vec::new(),

@@ -21,6 +21,8 @@ pub(in crate::planner) struct Site {
     pub name: Range<usize>,
     /// From the name to the end of the alias.
     pub whole: Range<usize>,
+    /// TABLESAMPLE, if it has one.
+    pub sample: Range<usize>,
     /// An alias follows.
     pub aliased: bool,
     /// So many names of columns follow the alias.
@@ -66,8 +68,9 @@ impl Planner<'_> {
             Some((name, end)) => (name.clone(), name.start..end),
             None => (0..0, 0..0),
         };
+        let sample = self.sample_tokens(whole.end).unwrap_or(0..0);
         let (aliased, listed) = (alias.is_some(), alias.map_or(0, |alias| alias.columns.len()));
-        self.sites.push(Site { instance, origin, name, whole, aliased, listed });
+        self.sites.push(Site { instance, origin, name, whole, sample, aliased, listed });
     }
 
     fn name_tokens(&self, name: &ObjectName) -> Option<Range<usize>> {
@@ -85,6 +88,22 @@ impl Planner<'_> {
             }
         }
         Some(start..start + 2 * name.0.len() - 1)
+    }
+
+    /// `TABLESAMPLE method (...) [REPEATABLE (...)]`.
+    fn sample_tokens(&self, start: usize) -> Option<Range<usize>> {
+        if !self.tokens.get(start)?.is(self.text, "tablesample") {
+            return None;
+        }
+        let mut at = start + 1;
+        while self.tokens.get(at)?.kind != TokenKind::LeftParen {
+            at += 1;
+        }
+        at = self.places().closing(at)?;
+        if self.tokens.get(at).is_some_and(|token| token.is(self.text, "repeatable")) {
+            at = self.places().closing(at + 1)?;
+        }
+        Some(start..at)
     }
 
     /// One past the alias that begins at a token, if there is one.
