@@ -74,7 +74,7 @@ mod write;
 
 use std::collections::{HashMap, HashSet};
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{SelectItem, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -315,10 +315,12 @@ struct Planner<'c> {
     spread: Option<spread::Spread>,
     /// How many names in FROM lists were met, those of CTEs too.
     met: usize,
-    /// FOR UPDATE or its kin.
-    locked: bool,
+    /// How many clauses there are like FOR UPDATE.
+    locks: usize,
     /// A sequence's shard is fixed.
     sequences: bool,
+    /// A select list that nobody reads, by its place in memory.
+    unread: Option<*const SelectItem>,
     /// GROUP BY clauses.
     groupings: Vec<bench::Grouping>,
     /// Where tables are named in FROM lists.
@@ -397,8 +399,9 @@ impl<'c> Planner<'c> {
             work: None,
             spread: None,
             met: 0,
-            locked: false,
+            locks: 0,
             sequences: false,
+            unread: None,
             groupings: Vec::new(),
             sites: Vec::new(),
             starred: HashSet::new(),
