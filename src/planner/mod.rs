@@ -72,6 +72,7 @@ mod tables;
 mod tests;
 mod tree;
 mod utility;
+mod views;
 mod walk;
 mod write;
 
@@ -152,6 +153,9 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
+    if let Some(plan) = views::expanded(context, text, tokens).filter(|_| scatter) {
+        return plan;
+    }
     let statement = match parse::parse(text, tokens) {
         Ok(statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))) => {
             statement

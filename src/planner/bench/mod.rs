@@ -29,7 +29,7 @@ mod locks;
 mod site;
 #[cfg(test)]
 mod tests;
-mod tokens;
+pub(super) mod tokens;
 
 pub(super) use filter::Filter;
 pub(super) use groups::Grouping;
