@@ -7,11 +7,13 @@
 //!   -> table countries: a copy on every shard
 //! ```
 //!
-//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]).
+//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]); of a query over
+//! fetched inputs, which they are, and what runs over them ([`benched`]).
 
+pub mod benched;
 mod gathered;
 
-use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict};
 use crate::error::PgError;
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
@@ -55,6 +57,11 @@ pub fn explain(
             lines.extend(gathered::lines(gather, statement, &[], &[], vschema))
         }
         _ => {}
+    }
+    if let Some(Steps::Bench(bench)) = route.work.as_ref().map(|work| &work.steps)
+        && (matches!(target, Ok(Target::Work)) || missing.is_some())
+    {
+        lines.extend(benched::lines(bench, statement, values, vschema, context));
     }
     if plan.literal {
         lines.push("  Holds for these literals only".into());
