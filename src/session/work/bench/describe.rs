@@ -17,12 +17,7 @@ use crate::types::{Oid, ShardId};
 
 impl Session {
     /// The types of the client's parameters. What the client has not said, a shard says, once for a statement. `home` is enlisted.
-    pub(super) async fn types_of(
-        &mut self,
-        job: &Assignment,
-        bench: &Bench,
-        home: ShardId,
-    ) -> Result<Types, Stop> {
+    pub(super) async fn types_of(&mut self, job: &Assignment, bench: &Bench, home: ShardId) -> Result<Types, Stop> {
         let Some(statement) = &job.statement else { return Ok(Types::default()) };
         let (declared, teller) = (statement.types.clone(), Some(self.state.vschema.home()));
         if (0..statement.parameters).all(|n| declared.get(n).is_some_and(|oid| *oid != 0)) {
@@ -53,7 +48,8 @@ impl Session {
         }
         let places = self.place_inputs(job, &bench.inputs).await?;
         let home = self.place_rest(bench, &places)?;
-        let mut shards: Vec<ShardId> = places.iter().filter_map(|places| places.first()).copied().chain([home]).collect();
+        let mut shards: Vec<ShardId> =
+            places.iter().filter_map(|places| places.first()).copied().chain([home]).collect();
         shards.sort();
         shards.dedup();
         self.enlist_for(&reading(), &shards).await?;
