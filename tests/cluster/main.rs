@@ -6,6 +6,7 @@ mod dashboard;
 mod differential;
 mod fixture;
 mod generator;
+mod once;
 mod operations;
 mod own;
 mod pool;
