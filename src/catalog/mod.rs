@@ -57,6 +57,10 @@ pub struct Relation {
     pub primary_key: Vec<usize>,
     /// Row triggers or rules exist: a write may touch other tables.
     pub has_triggers: bool,
+    /// Row-level security: which rows there are depends on who asks.
+    pub row_security: bool,
+    /// Of a view that is the same on every shard its query, in which all names have their schema.
+    pub definition: Option<String>,
 }
 
 impl Relation {
@@ -73,8 +77,10 @@ pub struct Column {
     pub name: String,
     /// Domains are followed to their base type.
     pub type_oid: Oid,
-    /// As `format_type` prints it, for comparison between shards.
+    /// As `format_type` prints it, types of users with their schema.
     pub type_name: String,
+    /// Its type is a domain.
+    pub domain: bool,
     /// `NOT NULL`.
     pub not_null: bool,
     /// What an INSERT that does not name it puts there.
@@ -85,6 +91,8 @@ pub struct Column {
     pub bytewise: bool,
     /// Its collation is its type's own, for text the database's default, or its type has none.
     pub plain_collation: bool,
+    /// Its collation as quoted SQL, where it is not its type's own; that of the first shard that has the column.
+    pub collation: Option<String>,
     /// How its default makes a value.
     pub supply: Supply,
 }

@@ -122,6 +122,9 @@ impl Planner<'_> {
         let system = parts.len() == 2 && parts.first().is_some_and(|schema| schema == "pg_catalog");
         if !system && let Some(known) = self.context.catalog.functions.get(&bare) {
             if known.immutable || self.context.vschema.local_functions.contains(&bare) {
+                if !known.immutable {
+                    self.unfit.get_or_insert_with(|| format!("function \"{bare}\", which reads its shard's tables,"));
+                }
                 self.floating = false;
                 self.writes |= !known.immutable;
                 self.home_unless_placed |= !known.immutable;
@@ -177,6 +180,7 @@ impl Planner<'_> {
             }
             Class::Sequence => self.sequence(&bare, name, first)?,
             Class::ReadsTables if self.context.vschema.local_functions.contains(&bare) => {
+                self.unfit.get_or_insert_with(|| format!("function \"{bare}\", which reads its shard's tables,"));
                 self.home_unless_placed = true
             }
             Class::ReadsTables => self.reader = self.reader.take().or(Some(bare)),
@@ -192,6 +196,7 @@ impl Planner<'_> {
     /// A user's function that is not immutable may read any table.
     pub(super) fn user_function(&mut self, name: &str) -> Result<(), PgError> {
         if self.context.vschema.local_functions.contains(name) {
+            self.unfit.get_or_insert_with(|| format!("function \"{name}\", which reads its shard's tables,"));
             self.home_unless_placed = true;
             self.tree.volatile += 1;
         } else {

@@ -50,8 +50,10 @@
 //! by which [`local`] judges what each shard can answer for its own rows; [`gather`] makes of a query what the shards are sent and how
 //! their answers become one, [`spread`] of a write; [`route`] puts the plan together. [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
 
+mod bench;
 mod calls;
 mod condition;
+mod copy;
 mod expr;
 mod facts;
 mod from;
@@ -73,7 +75,7 @@ mod utility;
 mod walk;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlparser::ast::Statement;
 
@@ -188,10 +190,14 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         // What else there is to say of it is said when the values are in their places.
         planner.deferred(&statement)
     } else {
-        walked.and_then(|()| {
+        let routed = walked.and_then(|()| {
             planner.take_template(&statement);
             planner.route(read.filter(|_| scatter))
-        })
+        });
+        match &statement {
+            Statement::Query(_) if scatter && read.is_some() => planner.with_bench(routed),
+            _ => routed,
+        }
     };
     let literal = planner.literal;
     match routed {
@@ -320,6 +326,18 @@ struct Planner<'c> {
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
+    /// Where tables are named in FROM lists.
+    sites: Vec<bench::Site>,
+    /// Uses of which a star, or NATURAL, means all columns.
+    starred: HashSet<usize>,
+    /// Terms of conditions that are about one use of a table.
+    filters: Vec<bench::Filter>,
+    /// Uses whose rows an outer join may leave out.
+    nullable: HashSet<usize>,
+    /// What a workbench cannot do.
+    unfit: Option<String>,
+    /// Parts that are on different shards.
+    torn: Option<PgError>,
     /// How often a recursive CTE's own name has been met.
     recursions: usize,
     /// The queries in WITH that are being read, the innermost last.
@@ -395,6 +413,12 @@ impl<'c> Planner<'c> {
             moment: None,
             work: None,
             spread: None,
+            sites: Vec::new(),
+            starred: HashSet::new(),
+            filters: Vec::new(),
+            nullable: HashSet::new(),
+            unfit: None,
+            torn: None,
             recursions: 0,
             reading: Vec::new(),
             spoiled: None,
@@ -416,12 +440,15 @@ impl<'c> Planner<'c> {
         let name = self.context.vschema.shard_name(shard);
         match &self.fixed {
             Some((other, first)) if *other != shard => {
-                Err(PgError::unsupported(format!("{first} and {what} are on different shards"))
+                let error = PgError::unsupported(format!("{first} and {what} are on different shards"))
                     .with_detail(format!(
                         "{first} is on shard {}, {what} on shard {name}.",
                         self.context.vschema.shard_name(*other)
                     ))
-                    .with_hint("Query them one after the other, or place them on the same shard."))
+                    .with_hint("Query them one after the other, or place them on the same shard.");
+                // The walk goes on: inputs may be fetched from both.
+                self.torn.get_or_insert(error);
+                Ok(())
             }
             Some(_) => Ok(()),
             None => {

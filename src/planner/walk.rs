@@ -371,6 +371,7 @@ impl Planner<'_> {
 
     fn star(&mut self, at: usize, merged: bool, outputs: &mut Outputs) {
         let Some(instance) = self.instances.get(at).cloned() else { return };
+        self.starred.insert(at);
         outputs.complete &= instance.complete && !merged;
         for column in &instance.columns {
             // Of two columns of one name nothing can be said: the facts go by names.

@@ -162,6 +162,25 @@ impl Pools {
         slot.connect(&options).await
     }
 
+    /// A connection at once: an idle one, or a new one beyond the pool's size. For whoever holds other connections already: if those waited
+    /// here for one another, all would wait for ever. Whoever asks bounds how many there are.
+    ///
+    /// # Cancel safety
+    /// As [`Pools::checkout`].
+    pub async fn extra(&self, shard: ShardId, login: &Arc<Login>) -> Result<Lease, PgError> {
+        let (slot, options) = {
+            let current = self.current.load();
+            let Some(pool) = current.shards.get(usize::from(shard.0)) else {
+                return Err(PgError::new(SqlState::INTERNAL_ERROR, format!("there is no shard number {}", shard.0)));
+            };
+            if let Some(lease) = pool.try_checkout(login) {
+                return Ok(lease);
+            }
+            (pool.extra(login, self.user(&login.user)), current.topology.options().clone())
+        };
+        slot.connect(&options).await
+    }
+
     /// A connection with Goldseam's own login, for its own tables.
     ///
     /// # Cancel safety

@@ -135,6 +135,13 @@ impl<S: Clone> Transaction<S> {
         self.remember(settings);
     }
 
+    /// What a backend has done outside of a block is in one from now on, which others may join by this BEGIN.
+    pub fn adopt(&mut self, begin: &str) {
+        self.state = State::Joined { failed: false };
+        self.begin = begin.to_owned();
+        self.floating = false;
+    }
+
     /// A statement begins: outside a block, it is a transaction of its own, and its settings may have to be brought back.
     pub fn remember(&mut self, settings: &S) {
         if self.undo.is_empty() {
@@ -293,6 +300,11 @@ impl<S: Clone> Transaction<S> {
     /// SAVEPOINT succeeded.
     pub fn savepoint(&mut self, name: &str, settings: &S) {
         self.undo.push((Some(name.to_owned()), settings.clone()));
+    }
+
+    /// How many states of the settings there are to go back to: one for the block, and one for each savepoint.
+    pub fn depth(&self) -> usize {
+        self.undo.len()
     }
 
     /// Whether there is a savepoint of this name.

@@ -49,6 +49,10 @@ pub struct Facts {
     pub primary_key: Vec<usize>,
     /// Triggers or rules of users exist.
     pub has_triggers: bool,
+    /// Row-level security is on.
+    pub row_security: bool,
+    /// A view's query.
+    pub definition: Option<String>,
 }
 
 /// A column as one shard has it: comparable, other than [`Column`].
@@ -72,12 +76,18 @@ pub struct ColumnFacts {
     pub plain_collation: bool,
     /// How its default makes a value.
     pub supply: Supply,
+    /// Its type is a domain.
+    pub domain: bool,
+    /// Its collation, where it is not the type's own.
+    pub collation: Option<String>,
 }
 
 impl ShardCatalog {
     /// Asks a server. All questions see one snapshot.
     pub async fn read(backend: &mut Backend) -> Result<ShardCatalog, PgError> {
         backend.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        // So every name is printed with its schema, but for PostgreSQL's own.
+        backend.query("SET LOCAL search_path TO pg_catalog").await?;
         let server = backend.query(queries::SERVER).await?;
         let relations = backend.query(queries::RELATIONS).await?;
         let columns = backend.query(queries::COLUMNS).await?;
@@ -138,6 +148,8 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             unique_keys: Vec::new(),
             primary_key: Vec::new(),
             has_triggers: row.flag()?,
+            row_security: row.flag()?,
+            definition: row.optional()?,
         };
         found.insert(oid, (schema, name, facts, Vec::new()));
     }
@@ -164,6 +176,8 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
                 expression: row.optional()?,
                 sequence: row.optional()?.zip(row.optional()?),
             },
+            domain: row.flag()?,
+            collation: row.optional()?,
         };
         if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
             facts.columns.push(column);
@@ -271,6 +285,8 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         bytewise: column.bytewise,
         plain_collation: column.plain_collation,
         supply: column.supply.clone(),
+        domain: column.domain,
+        collation: column.collation.clone(),
     };
     Relation {
         schema: schema.clone(),
@@ -281,12 +297,18 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         unique_keys: facts.unique_keys.clone(),
         primary_key: facts.primary_key.clone(),
         has_triggers: facts.has_triggers,
+        row_security: facts.row_security,
+        definition: facts.definition.clone(),
     }
 }
 
 /// Adds another shard's word on the same relation, columns matched by name.
 fn join(known: &mut Relation, facts: &Facts) {
     known.has_triggers |= facts.has_triggers;
+    known.row_security |= facts.row_security;
+    if known.definition != facts.definition {
+        known.definition = None;
+    }
     for column in &facts.columns {
         if let Some(index) = known.column(&column.name) {
             let known = &mut known.columns[index];

@@ -3,12 +3,13 @@
 //! Temporary and system schemas are left out, Goldseam's own (directories) too. Object identifiers differ between shards, so that only names
 //! leave these queries; an attribute number is turned into a position by whoever reads them.
 
-/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others.
+/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others, row-level security, a view's query.
 /// Internal triggers are those of foreign keys, which stay within the shard.
 pub(super) const RELATIONS: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind,
        EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
-       OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid))
+       OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)),
+       c.relrowsecurity, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
@@ -17,7 +18,7 @@ ORDER BY c.oid";
 /// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,
 /// `m` expression that may tell the time, `s` sequence or identity, `g` generated), whether the collation is nondeterministic, whether it compares
 /// bytes, whether it is the type's own, whether it is an identity that is always generated, its own default's expression, schema and name of the
-/// sequence that fills it alone.
+/// sequence that fills it alone, whether its type is a domain, the collation where it is not the type's own.
 /// A default counts as a sequence's if it depends on one or names nextval: `nextval('s'::text)` leaves no dependency.
 pub(super) const COLUMNS: &str = "\
 WITH RECURSIVE base (oid, basetype, typnotnull, ofdomain) AS (
@@ -52,7 +53,9 @@ SELECT a.attrelid, a.attnum, a.attname, b.basetype, pg_catalog.format_type(a.att
                      ELSE l.collprovider = 'c' AND l.collcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') END, l.oid IS NULL),
        a.attcollation = t.typcollation,
        a.attidentity = 'a', CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
-       q.nspname, q.relname
+       q.nspname, q.relname, b.basetype <> a.atttypid,
+       (SELECT pg_catalog.quote_ident(m.nspname) || '.' || pg_catalog.quote_ident(l.collname)
+        FROM pg_catalog.pg_namespace m WHERE m.oid = l.collnamespace AND a.attcollation <> t.typcollation)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

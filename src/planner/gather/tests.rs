@@ -79,6 +79,8 @@ fn catalog(bytewise: bool) -> Catalog {
                 nondeterministic: mark == Some(&b'!'),
                 bytewise: !text || mark == Some(&b'^') || (bytewise && mark == Some(&b't')),
                 plain_collation: !matches!(mark, Some(b'~' | b'^' | b'!')),
+                domain: false,
+                collation: None,
                 supply: Default::default(),
             }
         };
@@ -90,6 +92,8 @@ fn catalog(bytewise: bool) -> Catalog {
             columns: columns.split(", ").map(column).collect(),
             unique_keys: Vec::new(),
             primary_key: Vec::new(),
+            row_security: false,
+            definition: None,
             has_triggers: false,
         };
         catalog.relations.insert(("public".into(), (*name).into()), Arc::new(relation));

@@ -188,6 +188,8 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
                 nondeterministic: word.ends_with('!'),
                 bytewise: !word.ends_with(['!', '~']),
                 plain_collation: !word.ends_with(['!', '~']),
+                domain: false,
+                collation: None,
                 supply: supply(name, word),
             }
         })
@@ -202,6 +204,8 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         columns,
         primary_key: unique_keys.first().cloned().unwrap_or_default(),
         unique_keys,
+        row_security: false,
+        definition: None,
         has_triggers: name == "audited",
     }
 }
