@@ -128,7 +128,7 @@ impl Assignment {
         let values = self.values()?;
         let values = values.into_iter().map(|(format, value)| (format, value.map(Bytes::copy_from_slice))).collect();
         let (formats, sql) = (self.formats()?, self.text.clone().into());
-        Ok(Ask { shard, sql, types, values, formats, what: What::Run, rewritten: false, bench: false })
+        Ok(Ask { shard, sql, types, values, formats, what: What::Run, rewritten: false, bench: false, hush: false })
     }
 }
 
