@@ -7,6 +7,7 @@ mod ddl;
 mod differential;
 mod fixture;
 mod generator;
+mod once;
 mod operations;
 mod own;
 mod pool;
