@@ -12,6 +12,7 @@ use crate::protocol::request;
 use crate::session::Session;
 use crate::session::route::Destination;
 use crate::session::scatter::drive::CANCEL_PATIENCE;
+use crate::session::scatter::run::Describe;
 use crate::session::scatter::{Job, Stop, canceled};
 use crate::session::work::Assignment;
 use crate::session::work::ask::{Ask, What};
@@ -51,7 +52,7 @@ impl Session {
                 let mut inner = Job::new(&plan, shards, rows, text)?;
                 inner.set_bind(bind);
                 self.client.encode_with(Encoder::new(options));
-                Box::pin(self.whole(&inner)).await
+                Box::pin(self.whole(&inner, Describe::Rows)).await
             }
             Destination::Work => {
                 self.check_copy_options(&options)?;
