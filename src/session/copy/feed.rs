@@ -154,7 +154,11 @@ impl Session {
     }
 
     /// Tells the client of an error in its COPY, which is the end of the query that it came with.
-    pub(in crate::session) async fn tell_copy(&mut self, outcome: Result<(), Trouble>, simple: bool) -> Result<(), Over> {
+    pub(in crate::session) async fn tell_copy(
+        &mut self,
+        outcome: Result<(), Trouble>,
+        simple: bool,
+    ) -> Result<(), Over> {
         match outcome {
             Err(Trouble::Over(over)) => Err(over),
             Err(trouble) if self.sequence.is_some() => self.give_up_sequence(trouble).await,
@@ -192,7 +196,7 @@ impl Session {
                                 PgError::new(SqlState::INTERNAL_ERROR, "a key leads out of its keyspace").into()
                             );
                         };
-                        stream.lines.add(found.line, found.lines, found.len);
+                        stream.count_lines(&copying.rows, &found, bytes);
                         stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT
                     }
                     Way::Foreign => self.copy_foreign(copying, &found, bytes),
@@ -225,7 +229,7 @@ impl Session {
     fn copy_foreign(&mut self, copying: &mut Copying, found: &Found, bytes: &[u8]) -> bool {
         copying.foreign = true;
         let Some(stream) = copying.streams.first_mut() else { return false };
-        stream.lines.add(found.line, found.lines, found.len);
+        stream.count_lines(&copying.rows, found, bytes);
         stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT
     }
 

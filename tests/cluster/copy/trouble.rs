@@ -123,7 +123,8 @@ fn a_cancel_request_ends_it() {
         raw.send(&[message(b'd', b"4\t1\tx\n"), message(b'c', &[])].concat());
         let mut said = shown(&raw.until(b'Z', 1));
         // Which line it had come to is a matter of time.
-        said[0].truncate(said[0].find(" | ").unwrap_or(said[0].len()));
+        let end = said[0].find(" | ").unwrap_or(said[0].len());
+        said[0].truncate(end);
         heard.push(said);
     }
     assert!(heard[0][0].contains("57014"), "{heard:?}");
