@@ -9,9 +9,10 @@
 //!
 //! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]).
 
+mod defined;
 mod gathered;
 
-use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict, Work};
 use crate::error::PgError;
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
@@ -56,7 +57,9 @@ pub fn explain(
         }
         _ => {}
     }
-    if plan.literal {
+    if let Some(Work { steps: Steps::Definition(definition), .. }) = route.work.as_deref() {
+        lines.extend(defined::lines(definition, vschema));
+    } else if plan.literal {
         lines.push("  Holds for these literals only".into());
     }
     let effects = &plan.effects;

@@ -16,6 +16,7 @@
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 pub mod activity;
+mod alter;
 mod ask;
 mod attach;
 mod begin;
@@ -23,11 +24,13 @@ mod command;
 mod commit;
 mod copy;
 mod cursors;
+mod draft;
 mod effects;
 mod extended;
 mod fresh;
 mod gate;
 mod io;
+mod layout;
 mod local;
 pub mod meter;
 mod once;
@@ -119,6 +122,8 @@ pub struct Session {
     copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
     ddl: bool,
+    /// What it has changed of catalog and vschema, as it sees it.
+    draft: Option<Box<draft::Draft>>,
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
@@ -267,6 +272,7 @@ impl Session {
             copy_in: false,
             copying: None,
             ddl: false,
+            draft: None,
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
@@ -423,7 +429,10 @@ impl Session {
             self.tell(opened, b'B', &[]).await?;
         }
         let copied = self.is_copying();
-        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
+            waited = Box::pin(self.renew_draft()).await;
+        }
         let outcome = match tag {
             _ if waited.is_err() => waited,
             _ if self.copying.is_some() => Box::pin(self.copy_message(tag, frame)).await,
@@ -478,6 +487,8 @@ impl Session {
             // The client must not be told that its table exists before the planner knows it.
             self.state.topology.refresh().await;
         }
+        // What is committed all see from now on; what is not, nobody.
+        self.draft = None;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();
@@ -501,13 +512,7 @@ impl Session {
 
     /// The plan context follows the session's settings, the vschema and the catalog.
     fn renew_context(&mut self) {
-        self.context = PlanContext::new(
-            self.state.vschema.clone(),
-            self.state.topology.catalog.load_full(),
-            self.settings.search_path(&self.greeting.search_path, &self.user),
-            self.settings.shard,
-            self.shared.seed,
-        );
+        self.context = self.plan_context();
     }
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.

@@ -4,6 +4,7 @@ mod clients;
 mod console;
 mod copy;
 mod dashboard;
+mod ddl;
 mod differential;
 mod fixture;
 mod generator;
