@@ -20,6 +20,7 @@ pub(super) mod ask;
 pub(super) mod outlet;
 mod portal;
 mod query;
+mod round;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use crate::protocol::frame::HEADER;
 use crate::protocol::frontend::Format;
 
 use outlet::Outlet;
+pub(super) use bench::{Known, Workbench};
 pub(super) use portal::Working;
 
 /// One execution of a statement that takes several steps.
@@ -53,7 +55,7 @@ pub(super) struct Assignment {
 pub(super) type Value<'a> = (Format, Option<&'a [u8]>);
 
 impl Assignment {
-    fn new(plan: &Plan, text: &str) -> Result<Assignment, PgError> {
+    pub(super) fn new(plan: &Plan, text: &str) -> Result<Assignment, PgError> {
         let work = match &plan.verdict {
             Verdict::Route(route) => route.work.clone(),
             Verdict::Refuse(error) => return Err((**error).clone()),

@@ -71,7 +71,7 @@ impl Session {
         let groups = parts.into_iter().map(|part| part.shards).collect();
         self.note_definition(groups, &definition.changes);
         match &definition.fill {
-            Some(fill) => self.fill(job, fill, &tokens).await,
+            Some(fill) => self.fill_table(job, fill, &tokens).await,
             None => Ok(tag),
         }
     }
