@@ -23,9 +23,9 @@ use crate::backend::Rows;
 use crate::catalog::Catalog;
 use crate::plan::Effects;
 use crate::protocol::frame::HEADER;
+use crate::protocol::frontend::Format;
 use crate::protocol::{self, BindView, ParseView};
 use crate::session::scatter::Stop;
-use crate::protocol::frontend::Format;
 use crate::sql::{self, Command, SetValue};
 use crate::topology::{ShardCatalog, Source, merge};
 use crate::types::{ShardId, oid};
@@ -76,6 +76,15 @@ impl Session {
         }
         draft.changes.extend(changes.iter().cloned());
         draft.stale = true;
+    }
+
+    /// The transaction has ended: what is committed all see from now on, what is not nobody.
+    pub(super) async fn settle_definitions(&mut self) {
+        if std::mem::take(&mut self.ddl) {
+            // The client must not be told that its table exists before the planner knows it.
+            self.state.topology.refresh().await;
+        }
+        self.draft = None;
     }
 
     /// A savepoint was rolled back.

@@ -9,7 +9,8 @@
 //! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
 //!    the backend returns to the pool.
 //!
-//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`].
+//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
+//! COPY, see [`copy`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
@@ -21,6 +22,7 @@ mod attach;
 mod begin;
 mod command;
 mod commit;
+mod copy;
 mod cursors;
 mod draft;
 mod effects;
@@ -116,6 +118,8 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A COPY from the client to several shards.
+    copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
     ddl: bool,
     /// What it has changed of catalog and vschema, as it sees it.
@@ -266,6 +270,7 @@ impl Session {
             after: VecDeque::new(),
             failed: false,
             copy_in: false,
+            copying: None,
             ddl: false,
             draft: None,
             names: HashMap::new(),
@@ -349,6 +354,7 @@ impl Session {
 
     async fn serve(&mut self) -> Result<(), Over> {
         loop {
+            self.mind_copy().await?;
             self.act_on_frames().await?;
             if self.go_on().await? {
                 continue;
@@ -422,12 +428,14 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
+        let simple_copy = self.is_simple_copy();
         let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
             waited = Box::pin(self.renew_draft()).await;
         }
         let outcome = match tag {
             _ if waited.is_err() => waited,
+            _ if self.copying.is_some() => Box::pin(self.copy_message(tag, frame)).await,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -458,6 +466,8 @@ impl Session {
                 .into());
             }
         };
+        // The end of a COPY that came as a simple query is that query's.
+        let tag = if simple_copy { b'S' } else { tag };
         self.tell(outcome, tag, frame).await
     }
 
@@ -472,12 +482,7 @@ impl Session {
 
     /// A transaction is over.
     async fn part_with_backends(&mut self) {
-        if std::mem::take(&mut self.ddl) {
-            // The client must not be told that its table exists before the planner knows it.
-            self.state.topology.refresh().await;
-        }
-        // What is committed all see from now on; what is not, nobody.
-        self.draft = None;
+        self.settle_definitions().await;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();

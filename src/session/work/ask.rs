@@ -48,10 +48,10 @@ pub(in crate::session) struct Ask {
     pub what: What,
     /// Errors are about a text that is not the client's: places in it mean nothing to the client.
     pub rewritten: bool,
-    /// Its notices are not passed on: another shard says the same.
-    pub hush: bool,
     /// It is for the session's connection to the workbench, not for the shard's part in the transaction.
     pub bench: bool,
+    /// Its notices are not passed on: another shard says the same.
+    pub hush: bool,
 }
 
 impl Ask {
@@ -65,8 +65,8 @@ impl Ask {
             formats: vec![1],
             what: What::Run,
             rewritten: true,
-            hush: false,
             bench: false,
+            hush: false,
         }
     }
 }
@@ -202,7 +202,7 @@ impl Session {
             write(&ask, out, turn);
             turn.questions.push_back(question);
             turn.rewritten.push(ask.rewritten);
-            turn.hush.push(ask.hush);
+            turn.hush |= ask.hush;
             let (rows, types) = (BytesMut::new(), Vec::new());
             round.replies.push(Reply { shard: ask.shard, types, columns: None, rows, tag: String::new() });
         }
