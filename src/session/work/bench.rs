@@ -35,7 +35,6 @@ use crate::types::ShardId;
 
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
-#[allow(unused_imports)] // for the steps of writes
 pub(in crate::session) use fetch::{Staged, Types};
 pub use kinds::Known;
 
@@ -84,6 +83,7 @@ impl Session {
         let types = self.types_of(job, home).await?;
         let tables = self.may_have_tables(job, bench).then_some(home);
         let staged = self.fetch_inputs(job, &bench.inputs, &places, &types, tables).await?;
+        outlet.shard = Some(home);
         self.answer_rest(job, &bench.rest, &staged, &types, home, outlet).await
     }
 
