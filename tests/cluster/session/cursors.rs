@@ -231,8 +231,10 @@ fn parameters_formats_and_portals_of_the_protocol() {
                 (b'S', vec![]),
             ]);
             said.push(rest(wire));
-            wire.send(&[(b'E', [text("cur"), vec![0, 0, 0, 1]].concat()), (b'S', vec![])]);
-            said.push(rest(wire));
+            if !binary {
+                wire.send(&[(b'E', [text("cur"), vec![0, 0, 0, 1]].concat()), (b'S', vec![])]);
+                said.push(rest(wire));
+            }
             wire.send(&[parse("CLOSE cur"), (b'B', vec![0; 8]), (b'E', vec![0; 5]), (b'S', vec![])]);
             said.push(rest(wire));
             wire.send(&[(b'D', text("Pcur")), (b'S', vec![])]);
