@@ -83,13 +83,17 @@ impl Planner<'_> {
     fn merge(&mut self, constraint: &JoinConstraint, left: &[usize], right: &[usize], kind: Kind, from: &mut From<'_>) {
         let names = match constraint {
             JoinConstraint::Using(names) => names.iter().filter_map(single).collect(),
-            JoinConstraint::Natural => match self.common(left, right) {
-                Some(names) => names,
-                None => {
-                    from.scope.opaque = true;
-                    return;
+            JoinConstraint::Natural => {
+                // Which columns it means depends on which there are.
+                self.starred.extend(left.iter().chain(right));
+                match self.common(left, right) {
+                    Some(names) => names,
+                    None => {
+                        from.scope.opaque = true;
+                        return;
+                    }
                 }
-            },
+            }
             JoinConstraint::On(_) | JoinConstraint::None => return,
         };
         for name in names {
@@ -144,6 +148,15 @@ impl Planner<'_> {
 
     /// Reads the conditions of a FROM list; its scope is on the stack.
     pub(super) fn conditions(&mut self, from: From<'_>) -> Result<(), PgError> {
+        for Pending { left, right, kind, .. } in &from.joins {
+            let missing: [&[usize]; 2] = match kind {
+                Kind::Inner => [&[], &[]],
+                Kind::Left => [right, &[]],
+                Kind::Right => [left, &[]],
+                Kind::Full => [left, right],
+            };
+            self.nullable.extend(missing.into_iter().flatten());
+        }
         let mut using = std::mem::take(&mut self.using);
         for Pending { constraint, left, right, kind, on } in &from.joins {
             let reach = match kind {

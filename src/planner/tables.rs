@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Ident, ObjectName, TableAlias};
 
+use super::bench::Origin;
 use super::from::alias_columns;
 use super::scope::{self, Instance, Place};
 use super::{Planner, Use, refuse};
@@ -34,7 +35,10 @@ impl Planner<'_> {
             return Ok(at);
         }
         let place = scope::place(&self.context, &parts)?;
-        self.used(place, &parts, alias.map(|alias| (&alias.name, alias_columns(alias))))
+        let origin = Origin::of(&place);
+        let at = self.used(place, &parts, alias.map(|alias| (&alias.name, alias_columns(alias))))?;
+        self.note_site(at, origin, name, alias);
+        Ok(at)
     }
 
     /// Takes note of a table's use.

@@ -167,6 +167,10 @@ impl Session {
                 Action::reset(self.anywhere(), after, self.base.server.restore_statements(None, false))
             }
             Command::Discard(DiscardTarget::All) => self.discard_all()?,
+            Command::Discard(DiscardTarget::Sequences) => {
+                self.forget_numbers();
+                Action::forward(here, Effects::default(), After::Recheck)
+            }
             Command::Discard(_) => Action::forward(here, Effects::default(), After::Recheck),
             Command::Prepare { name, types, body } => {
                 let types = types.clone().and_then(|range| text.get(range)).map(str::to_owned);

@@ -314,6 +314,7 @@ impl Session {
                 self.unnamed = None;
                 self.portals.clear();
                 self.declared.clear();
+                self.forget_numbers();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
                 held.lease.prepared.clear();

@@ -246,6 +246,17 @@ impl Session {
             let formats = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
             return self.bind_here(view.portal, Portal::Fetch(Fetching::new(&fetch, formats))).await;
         }
+        self.bind_statement(frame, view, statement, 0).await
+    }
+
+    /// Bind of a statement that is no command. `round`: how often it has got values that are one for the whole.
+    pub(super) async fn bind_statement(
+        &mut self,
+        frame: &[u8],
+        view: BindView<'_>,
+        statement: Arc<Statement>,
+        round: usize,
+    ) -> Result<(), Trouble> {
         let plan = self.plan_for(&statement);
         let typed = if statement.sql_types.is_some() { self.twin(&statement)? } else { statement.clone() };
         let after = match plan.effects.sets {
@@ -261,6 +272,9 @@ impl Session {
             };
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
+        if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {
+            return Box::pin(self.bind_filled(&view, &statement, filled, round)).await;
+        }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, typed, &plan, (shards, rows))).await;
         }

@@ -23,10 +23,12 @@ mod commit;
 mod cursors;
 mod effects;
 mod extended;
+mod fresh;
 mod gate;
 mod io;
 mod local;
 pub mod meter;
+mod once;
 mod participants;
 mod prove;
 mod refuse;
@@ -100,6 +102,8 @@ pub struct Session {
     /// What the client has been told of its settings.
     reported: Parameters,
     held: Vec<Held>,
+    /// A connection to the workbench, outside of the client's transaction, while a statement needs one.
+    workbench: Option<work::Workbench>,
     /// The held backend of the current transaction or batch.
     attached: Option<usize>,
     relay: Relay,
@@ -133,6 +137,8 @@ pub struct Session {
     lost: Option<Box<PgError>>,
     /// The block is the session's own, for one statement over several shards: the client knows of none.
     implicit: bool,
+    /// Numbers that it got from sequences.
+    drawn: once::Drawn,
     /// The backend is being left for another: the end of its transaction is not the client's.
     leaving: bool,
     /// What pins the attached backend may be gone.
@@ -249,6 +255,7 @@ impl Session {
             context,
             reported,
             held: Vec::new(),
+            workbench: None,
             attached: None,
             relay: Relay::default(),
             after: VecDeque::new(),
@@ -268,6 +275,7 @@ impl Session {
             turn: 0,
             lost: None,
             implicit: false,
+            drawn: once::Drawn::default(),
             leaving: false,
             recheck: false,
             own_only: false,

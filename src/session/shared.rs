@@ -7,12 +7,13 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::meter::Meters;
-use crate::pool::{Directories, Pools};
+use crate::pool::{Directories, Pools, Sequences};
 use crate::session::in_doubt::Gids;
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
 use crate::session::scatter::Columns;
 use crate::session::statements::Statements;
+use crate::session::work::Known;
 use crate::sql;
 use crate::topology::Topology;
 use crate::vschema::Vschema;
@@ -68,10 +69,16 @@ pub struct Shared {
     pub plans: PlanCache,
     /// How many columns the statements of plans over several shards have.
     pub columns: Columns,
+    /// What the fetched inputs of plans with a workbench are like.
+    pub benches: Known,
+    /// For each query that may keep many rows on a server.
+    pub workbenches: Arc<tokio::sync::Semaphore>,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Numbers of sequences that wait to be given out.
+    pub sequences: Sequences,
     /// Names of prepared transactions.
     pub gids: Gids,
     /// What statements cost.
@@ -95,7 +102,10 @@ impl Shared {
         Ok(Arc::new(Shared {
             plans: PlanCache::new(state.config.plan_cache),
             columns: Columns::new(state.config.plan_cache),
+            benches: Known::new(state.config.plan_cache),
+            workbenches: Arc::new(tokio::sync::Semaphore::new(state.config.workbench.concurrency)),
             state: ArcSwap::from_pointee(state),
+            sequences: Sequences::new(pools.clone()),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),

@@ -41,6 +41,9 @@ impl Session {
             {
                 return Box::pin(self.fetch_query(&name, moves, motion)).await;
             }
+            if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
+                return Box::pin(self.simple_filled(filled.text)).await;
+            }
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
@@ -149,6 +152,9 @@ impl Session {
             self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
+        if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
+            return Box::pin(self.simple_filled(filled.text)).await;
+        }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
         }
@@ -271,7 +277,7 @@ impl Session {
     }
 
     /// Sends a query of one statement where it belongs.
-    async fn send_query(
+    pub(super) async fn send_query(
         &mut self,
         frame: &[u8],
         destination: Destination,

@@ -70,6 +70,8 @@ pub struct Transaction<S> {
     doomed: bool,
     /// Where statements have told the time.
     timed: Option<ShardId>,
+    /// When it began, for statements over several shards.
+    moment: Option<String>,
     /// Settings before BEGIN or before the implicit transaction, and at each savepoint.
     undo: Vec<(Option<String>, S)>,
 }
@@ -86,6 +88,7 @@ impl<S: Clone> Default for Transaction<S> {
             altered: false,
             doomed: false,
             timed: None,
+            moment: None,
             undo: Vec::new(),
         }
     }
@@ -258,6 +261,18 @@ impl<S: Clone> Transaction<S> {
     /// Where the block's statements have told the time.
     pub fn timed(&self) -> Option<ShardId> {
         self.timed
+    }
+
+    /// When the block began, as SQL's text of a timestamp with time zone; none if nobody has asked.
+    pub fn moment(&self) -> Option<&str> {
+        self.moment.as_deref()
+    }
+
+    /// Takes note of when the block began.
+    pub fn set_moment(&mut self, moment: String) {
+        if !self.is_idle() {
+            self.moment = Some(moment);
+        }
     }
 
     /// A statement that every participant has to do; the progress of whoever has just done it.

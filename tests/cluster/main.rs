@@ -19,3 +19,4 @@ mod settings;
 mod statements;
 mod transactions;
 mod wire;
+mod workbench;

@@ -144,14 +144,14 @@ impl Session {
                     }
                 }
             }
-            _ => self.fill(&mut cursor, query, &plan, bind).await?,
+            _ => self.gather_all(&mut cursor, query, &plan, bind).await?,
         }
         self.declared.push(cursor);
         Ok(())
     }
 
     /// Rows of a query that is answered in steps: all of them.
-    async fn fill(
+    async fn gather_all(
         &mut self,
         cursor: &mut Declared,
         query: Arc<Statement>,
