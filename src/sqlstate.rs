@@ -37,6 +37,8 @@ states! {
     INVALID_BINARY_REPRESENTATION = b"22P03";
     /// A parameter value out of its domain.
     INVALID_PARAMETER_VALUE = b"22023";
+    /// Data of COPY that is not as its format wants it.
+    BAD_COPY_FILE_FORMAT = b"22P04";
     /// NULL where a value is needed, such as a shard key.
     NOT_NULL_VIOLATION = b"23502";
     /// A key that no partition (here: no shard) takes.

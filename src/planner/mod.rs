@@ -53,6 +53,7 @@
 mod bench;
 mod calls;
 mod condition;
+mod copy;
 mod expr;
 mod facts;
 mod from;

@@ -9,7 +9,8 @@
 //! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
 //!    the backend returns to the pool.
 //!
-//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`].
+//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
+//! COPY, see [`copy`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
@@ -20,6 +21,7 @@ mod attach;
 mod begin;
 mod command;
 mod commit;
+mod copy;
 mod cursors;
 mod effects;
 mod extended;
@@ -113,6 +115,8 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A COPY from the client to several shards.
+    copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
     ddl: bool,
     names: HashMap<String, Arc<Statement>>,
@@ -261,6 +265,7 @@ impl Session {
             after: VecDeque::new(),
             failed: false,
             copy_in: false,
+            copying: None,
             ddl: false,
             names: HashMap::new(),
             unnamed: None,
@@ -343,6 +348,7 @@ impl Session {
 
     async fn serve(&mut self) -> Result<(), Over> {
         loop {
+            self.mind_copy().await?;
             self.act_on_frames().await?;
             if self.go_on().await? {
                 continue;
@@ -416,9 +422,11 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
+        let simple_copy = self.is_simple_copy();
         let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         let outcome = match tag {
             _ if waited.is_err() => waited,
+            _ if self.copying.is_some() => Box::pin(self.copy_message(tag, frame)).await,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -449,6 +457,8 @@ impl Session {
                 .into());
             }
         };
+        // The end of a COPY that came as a simple query is that query's.
+        let tag = if simple_copy { b'S' } else { tag };
         self.tell(outcome, tag, frame).await
     }
 

@@ -314,7 +314,7 @@ impl Session {
                     }
                     turn.next_question();
                 }
-                Heard::Bound | Heard::Suspended => {}
+                Heard::Bound | Heard::Suspended | Heard::Copying(_) => {}
                 Heard::Ready(status) => {
                     lease.transaction = status;
                     lease.in_flight = 0;
