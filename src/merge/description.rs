@@ -67,6 +67,11 @@ impl Description {
     }
 }
 
+/// The types of the columns of a RowDescription's body; none if it is not one.
+pub fn column_types(body: &[u8]) -> Option<Vec<Oid>> {
+    Description::read(body).map(|description| description.columns.iter().map(Column::oid).collect())
+}
+
 /// NoData for the client.
 pub(super) fn no_data() -> BytesMut {
     let mut out = BytesMut::new();

@@ -56,10 +56,13 @@ use crate::plan::Gather;
 use crate::plan::gather::Hidden;
 use crate::sqlstate::SqlState;
 use crate::types::Oid;
+pub use collect::arrays;
 use decide::{Body, Decision, Shares};
 use description::Description;
+pub use description::column_types;
 use source::Source;
 use tags::Tags;
+pub use types::builtin;
 
 /// What a statement may make the proxy hold.
 #[derive(Debug, Clone, Copy)]

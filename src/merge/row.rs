@@ -79,6 +79,11 @@ impl Spans {
         if start == NULL { None } else { frame.get(start as usize..end as usize) }
     }
 
+    /// How many columns the row has.
+    pub fn count(&self) -> usize {
+        self.spans.len()
+    }
+
     /// Where the first `columns` columns end.
     pub fn end(&self, columns: usize) -> usize {
         match columns.checked_sub(1).and_then(|last| self.spans.get(last)) {

@@ -104,6 +104,15 @@ pub(super) fn find(oid: Oid) -> Option<&'static Type> {
     TYPES.binary_search_by_key(&oid, |kind| kind.oid).ok().map(|at| &TYPES[at])
 }
 
+/// The name of a built-in type, within `pg_catalog`, and whether it is that of arrays of it that has this number. None: a type that no line
+/// is about.
+pub fn builtin(oid: Oid) -> Option<(&'static str, bool)> {
+    match find(oid) {
+        Some(kind) => Some((kind.name, false)),
+        None => TYPES.iter().find(|kind| kind.array == oid).map(|kind| (kind.name, true)),
+    }
+}
+
 /// A type's name in messages.
 pub(super) fn name(oid: Oid) -> String {
     find(oid).map_or_else(|| format!("number {oid}"), |kind| kind.name.to_owned())

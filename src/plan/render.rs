@@ -21,6 +21,44 @@ pub struct Rendered {
     pub sql: String,
     /// Which of the client's parameters it uses, counted from 0: the n-th of these is its `$n+1`. The arrays of [`Piece::Parts`] follow them.
     pub parameters: Vec<u16>,
+    /// Which inputs ([`Piece::Input`]) it has that come as arrays: their columns' arrays, input by input in this order, follow the parameters.
+    pub inputs: Vec<u16>,
+}
+
+/// What stands in the place of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its columns, in their order.
+    pub columns: Vec<SourceColumn>,
+    /// Where the rows are.
+    pub rows: Rows,
+}
+
+/// A column of an input, as it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceColumn {
+    /// As the statement calls it: unquoted.
+    pub name: String,
+    /// The type in which the values are brought, as SQL.
+    pub carried: String,
+    /// The type that the statement has to see, if it is another.
+    pub cast: Option<String>,
+    /// Its collation as quoted SQL, where it is not the type's own.
+    pub collation: Option<String>,
+}
+
+/// Where an input's rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// In parameters, one array for each column.
+    Arrays {
+        /// How many rows there are.
+        count: u64,
+    },
+    /// In a table, whose columns are called `c0`, `c1` ...
+    Table(String),
+    /// In a table whose columns are what the statement has to see: as it is.
+    Whole(String),
 }
 
 /// Puts a text together. `tokens` are those of the whole statement; `rows` says which rows of [`Piece::Rows`] are wanted, none: all; `parts`
@@ -35,13 +73,35 @@ pub fn render(
     rows: Option<&[bool]>,
     parts: Option<&[&str]>,
 ) -> Result<Rendered, PgError> {
+    render_over(text, statement, tokens, rows, parts, &[])
+}
+
+/// The same for the rest of a statement, over these inputs.
+///
+/// # Errors
+/// Tokens or inputs that there are not (XX000).
+pub fn render_over(
+    text: &Text,
+    statement: &str,
+    tokens: &[Token],
+    rows: Option<&[bool]>,
+    parts: Option<&[&str]>,
+    sources: &[Source],
+) -> Result<Rendered, PgError> {
     let chosen = |list: &[Range<u32>]| -> Vec<Range<u32>> {
         let wanted = |at: usize| rows.is_none_or(|rows| rows.get(at).copied().unwrap_or(false));
         list.iter().enumerate().filter(|(at, _)| wanted(*at)).map(|(_, row)| row.clone()).collect()
     };
     let mut parameters = Vec::new();
+    let mut inputs: Vec<u16> = Vec::new();
     for piece in &text.pieces {
         match piece {
+            Piece::Input { input, .. } => {
+                let source = sources.get(usize::from(*input)).ok_or_else(unknown)?;
+                if matches!(source.rows, Rows::Arrays { .. }) && !inputs.contains(input) {
+                    inputs.push(*input);
+                }
+            }
             Piece::Tokens(range) => used(range, statement, tokens, &mut parameters)?,
             Piece::Rows(list) => {
                 for row in chosen(list) {
@@ -69,13 +129,26 @@ pub fn render(
                     out.tokens(row)?;
                 }
             }
-            Piece::Input { .. } => return Err(unknown()),
+            Piece::Input { input, alias } => {
+                let before = inputs.iter().take_while(|known| *known != input);
+                let before = before.filter_map(|known| sources.get(usize::from(*known))).map(|source| source.columns.len());
+                let first = parameters.len() + before.sum::<usize>() + 1;
+                out.source(sources.get(usize::from(*input)).ok_or_else(unknown)?, first);
+                if let Some(alias) = alias {
+                    let _ = write!(out.sql, " AS {}", quoted(alias));
+                }
+            }
             Piece::Parts => out.parts(parts.ok_or_else(unknown)?),
             Piece::Sum(column) => out.sum(*column, parts)?,
             Piece::Avg { sum, count } => out.average(*sum, *count, parts)?,
         }
     }
-    Ok(Rendered { sql: out.sql, parameters })
+    Ok(Rendered { sql: out.sql, parameters, inputs })
+}
+
+/// An identifier, as SQL writes it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn unknown() -> PgError {
@@ -126,6 +199,45 @@ impl Out<'_> {
         }
         self.sql.push_str(text(copied, last.end)?);
         Ok(())
+    }
+
+    /// An item of a FROM list, without its alias. Writing to a string cannot fail.
+    fn source(&mut self, source: &Source, first: usize) {
+        if let Rows::Whole(table) = &source.rows {
+            self.sql.push_str(table);
+            return;
+        }
+        self.sql.push_str("(SELECT");
+        for (at, column) in source.columns.iter().enumerate() {
+            let _ = write!(self.sql, "{} c{at}", if at > 0 { "," } else { "" });
+            if let Some(cast) = &column.cast {
+                let _ = write!(self.sql, "::{cast}");
+            }
+            if let Some(collation) = &column.collation {
+                let _ = write!(self.sql, " COLLATE {collation}");
+            }
+            let _ = write!(self.sql, " AS {}", quoted(&column.name));
+        }
+        match &source.rows {
+            Rows::Table(table) | Rows::Whole(table) => {
+                let _ = write!(self.sql, " FROM {table})");
+            }
+            Rows::Arrays { count } if source.columns.is_empty() => {
+                let _ = write!(self.sql, " FROM pg_catalog.generate_series(1, {count}))");
+            }
+            Rows::Arrays { .. } => {
+                self.sql.push_str(" FROM ROWS FROM (");
+                for (at, column) in source.columns.iter().enumerate() {
+                    let comma = if at > 0 { ", " } else { "" };
+                    let _ = write!(self.sql, "{comma}pg_catalog.unnest(${}::{}[])", first + at, column.carried);
+                }
+                self.sql.push_str(") AS goldseam (");
+                for at in 0..source.columns.len() {
+                    let _ = write!(self.sql, "{}c{at}", if at > 0 { ", " } else { "" });
+                }
+                self.sql.push_str("))");
+            }
+        }
     }
 
     fn parts(&mut self, parts: &[&str]) {
@@ -218,6 +330,51 @@ mod tests {
         );
         let avg = Text { pieces: vec![Piece::Avg { sum: 0, count: 1 }] };
         assert!(render(&avg, "", &[], None, Some(&["float4", "int8"])).is_err());
+    }
+
+    #[test]
+    fn inputs_stand_where_their_tables_were() {
+        let column = |name: &str, carried: &str, cast: Option<&str>, collation: Option<&str>| SourceColumn {
+            name: name.into(),
+            carried: carried.into(),
+            cast: cast.map(str::to_owned),
+            collation: collation.map(str::to_owned),
+        };
+        let sources = [
+            Source { columns: Vec::new(), rows: Rows::Arrays { count: 7 } },
+            Source {
+                columns: vec![
+                    column("i", "pg_catalog.int8", None, None),
+                    column("T", "pg_catalog.text", Some("public.word"), Some("\"C\"")),
+                ],
+                rows: Rows::Arrays { count: 1 },
+            },
+            Source { columns: vec![column("i", "int4", None, None)], rows: Rows::Table("pg_temp.g".into()) },
+            Source { columns: vec![column("i", "int4", None, None)], rows: Rows::Whole("pg_temp.h".into()) },
+        ];
+        let input = |input: u16, alias: Option<&str>| Piece::Input { input, alias: alias.map(str::to_owned) };
+        let tokens = lex(STATEMENT, &Limits::default()).unwrap();
+        let over = |pieces| render_over(&Text { pieces }, STATEMENT, &tokens, None, None, &sources).unwrap();
+        let second = at("$2", 0);
+        let rest = over(vec![
+            Piece::Tokens(second..second + 1),
+            input(0, Some("a\"b")),
+            input(1, None),
+            input(2, Some("x")),
+            input(1, Some("again")),
+            input(3, Some("y")),
+        ]);
+        let arrays = "(SELECT c0 AS \"i\", c1::public.word COLLATE \"C\" AS \"T\" FROM ROWS FROM \
+             (pg_catalog.unnest($2::pg_catalog.int8[]), pg_catalog.unnest($3::pg_catalog.text[])) AS goldseam (c0, c1))";
+        assert_eq!(
+            rest.sql,
+            format!(
+                "$1 (SELECT FROM pg_catalog.generate_series(1, 7)) AS \"a\"\"b\" {arrays} \
+                 (SELECT c0 AS \"i\" FROM pg_temp.g) AS \"x\" {arrays} AS \"again\" pg_temp.h AS \"y\""
+            )
+        );
+        assert_eq!((rest.parameters, rest.inputs), (vec![1], vec![0, 1]));
+        assert!(render_over(&Text { pieces: vec![input(4, None)] }, STATEMENT, &tokens, None, None, &sources).is_err());
     }
 
     #[test]

@@ -116,6 +116,9 @@ impl Planner<'_> {
         let system = parts.len() == 2 && parts.first().is_some_and(|schema| schema == "pg_catalog");
         if !system && let Some(known) = self.context.catalog.functions.get(&bare) {
             if known.immutable || self.context.vschema.local_functions.contains(&bare) {
+                if !known.immutable {
+                    self.unfit.get_or_insert_with(|| format!("function \"{bare}\", which reads its shard's tables,"));
+                }
                 self.floating = false;
                 self.writes |= !known.immutable;
                 self.home_unless_placed |= !known.immutable;
@@ -167,6 +170,7 @@ impl Planner<'_> {
             }
             Class::Sequence => self.sequence(&bare, name, first)?,
             Class::ReadsTables if self.context.vschema.local_functions.contains(&bare) => {
+                self.unfit.get_or_insert_with(|| format!("function \"{bare}\", which reads its shard's tables,"));
                 self.home_unless_placed = true
             }
             Class::ReadsTables => self.reader = self.reader.take().or(Some(bare)),
@@ -182,6 +186,7 @@ impl Planner<'_> {
     /// A user's function that is not immutable may read any table.
     pub(super) fn user_function(&mut self, name: &str) -> Result<(), PgError> {
         if self.context.vschema.local_functions.contains(name) {
+            self.unfit.get_or_insert_with(|| format!("function \"{name}\", which reads its shard's tables,"));
             self.home_unless_placed = true;
             self.tree.volatile += 1;
         } else {
@@ -240,7 +245,10 @@ impl Planner<'_> {
             return Err(refuse::construct(&format!("{function} of this sequence name")));
         };
         match scope::place(&self.context, &parts)? {
-            scope::Place::Single { shard, .. } => self.fix(shard, &format!("sequence {text}")),
+            scope::Place::Single { shard, .. } => {
+                self.sequences = true;
+                self.fix(shard, &format!("sequence {text}"))
+            }
             scope::Place::Unknown | scope::Place::Temporary => {
                 self.attached = true;
                 Ok(())

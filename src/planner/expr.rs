@@ -168,7 +168,9 @@ impl Planner<'_> {
             }
         }
         if SYSTEM_COLUMNS.contains(&name.as_ref()) {
-            self.spoil(&format!("the system column \"{name}\""));
+            let what = format!("the system column \"{name}\"");
+            self.spoil(&what);
+            self.unfit.get_or_insert(what);
         }
         if idents.len() > 1
             && self.context.catalog.functions.get(name.as_ref()).is_some_and(|function| !function.immutable)

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     FunctionArg, FunctionArgumentList, FunctionArguments, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias,
-    TableFactor, TableWithJoins,
+    TableFactor, TableSampleKind, TableWithJoins,
 };
 
 use super::condition::Reach;
@@ -83,13 +83,17 @@ impl Planner<'_> {
     fn merge(&mut self, constraint: &JoinConstraint, left: &[usize], right: &[usize], kind: Kind, from: &mut From<'_>) {
         let names = match constraint {
             JoinConstraint::Using(names) => names.iter().filter_map(single).collect(),
-            JoinConstraint::Natural => match self.common(left, right) {
-                Some(names) => names,
-                None => {
-                    from.scope.opaque = true;
-                    return;
+            JoinConstraint::Natural => {
+                // Which columns it means depends on which there are.
+                self.starred.extend(left.iter().chain(right));
+                match self.common(left, right) {
+                    Some(names) => names,
+                    None => {
+                        from.scope.opaque = true;
+                        return;
+                    }
                 }
-            },
+            }
             JoinConstraint::On(_) | JoinConstraint::None => return,
         };
         for name in names {
@@ -144,6 +148,15 @@ impl Planner<'_> {
 
     /// Reads the conditions of a FROM list; its scope is on the stack.
     pub(super) fn conditions(&mut self, from: From<'_>) -> Result<(), PgError> {
+        for Pending { left, right, kind, .. } in &from.joins {
+            let missing: [&[usize]; 2] = match kind {
+                Kind::Inner => [&[], &[]],
+                Kind::Left => [right, &[]],
+                Kind::Right => [left, &[]],
+                Kind::Full => [left, right],
+            };
+            self.nullable.extend(missing.into_iter().flatten());
+        }
         let mut using = std::mem::take(&mut self.using);
         for Pending { constraint, left, right, kind, on } in &from.joins {
             let reach = match kind {
@@ -238,11 +251,10 @@ impl Planner<'_> {
                     }
                     return self.table_function(name, &args.args, alias.as_ref(), from);
                 }
-                // A sample of one key's rows would be drawn from the shard's whole table.
-                if sample.is_some() {
-                    return Err(refuse::construct("TABLESAMPLE"));
-                }
                 let at = self.table(name, alias.as_ref())?;
+                if let Some(sample) = sample {
+                    self.sampled(at, sample)?;
+                }
                 from.scope.instances.push(at);
                 Ok(Item::Leaf(at))
             }
@@ -299,6 +311,20 @@ impl Planner<'_> {
             }
             _ => Err(refuse::construct("this form of table reference")),
         }
+    }
+
+    /// TABLESAMPLE: each row of a sharded table is in the sample or not, whatever the others are, on its own shard. The copies of a reference
+    /// table would each have another sample.
+    fn sampled(&mut self, at: usize, sample: &TableSampleKind) -> Result<(), PgError> {
+        let (TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) = sample;
+        self.exprs(sample.quantity.iter().map(|quantity| &quantity.value))?;
+        if sample.offset.is_some() || sample.bucket.is_some() {
+            return Err(refuse::construct("this form of TABLESAMPLE"));
+        }
+        if !self.uses.iter().any(|used| used.instance == at && !used.reference) {
+            self.spoil("TABLESAMPLE of a table that is not sharded");
+        }
+        Ok(())
     }
 
     fn table_function<'q>(

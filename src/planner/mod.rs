@@ -50,6 +50,7 @@
 //! by which [`local`] judges what each shard can answer for its own rows; [`gather`] makes of a query what the shards are sent and how
 //! their answers become one, [`spread`] of a write; [`route`] puts the plan together. [`utility`] judges by their tokens what has no syntax tree; [`refuse`] has the words.
 
+mod bench;
 mod calls;
 mod condition;
 mod expr;
@@ -71,7 +72,7 @@ mod utility;
 mod walk;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlparser::ast::Statement;
 
@@ -160,7 +161,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
                 let detail = error.detail.take().unwrap_or_default();
                 error.detail = Some(format!("{detail} Goldseam's grammar says: {words}."));
             }
-            return plan;
+            return if scatter { bench::beyond_grammar(context, text, tokens, plan) } else { plan };
         }
     };
     let mut planner = Planner::new(context, text, tokens);
@@ -179,7 +180,12 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         planner.spread = None;
     }
     let effects = planner.effects();
+    let complete = walked.is_ok();
     let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
+    let routed = match &statement {
+        Statement::Query(query) if scatter => planner.with_bench(query, routed, complete),
+        _ => routed,
+    };
     let literal = planner.literal;
     match routed {
         Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
@@ -307,6 +313,26 @@ struct Planner<'c> {
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
+    /// How many names in FROM lists were met, those of CTEs too.
+    met: usize,
+    /// FOR UPDATE or its kin.
+    locked: bool,
+    /// A sequence's shard is fixed.
+    sequences: bool,
+    /// GROUP BY clauses.
+    groupings: Vec<bench::Grouping>,
+    /// Where tables are named in FROM lists.
+    sites: Vec<bench::Site>,
+    /// Uses of which a star, or NATURAL, means all columns.
+    starred: HashSet<usize>,
+    /// Terms of conditions that are about one use of a table.
+    filters: Vec<bench::Filter>,
+    /// Uses whose rows an outer join may leave out.
+    nullable: HashSet<usize>,
+    /// What a workbench cannot do.
+    unfit: Option<String>,
+    /// Parts that are on different shards.
+    torn: Option<PgError>,
     /// How often a recursive CTE's own name has been met.
     recursions: usize,
     /// The queries in WITH that are being read, the innermost last.
@@ -370,6 +396,16 @@ impl<'c> Planner<'c> {
             moment: None,
             work: None,
             spread: None,
+            met: 0,
+            locked: false,
+            sequences: false,
+            groupings: Vec::new(),
+            sites: Vec::new(),
+            starred: HashSet::new(),
+            filters: Vec::new(),
+            nullable: HashSet::new(),
+            unfit: None,
+            torn: None,
             recursions: 0,
             reading: Vec::new(),
             spoiled: None,
@@ -391,12 +427,15 @@ impl<'c> Planner<'c> {
         let name = self.context.vschema.shard_name(shard);
         match &self.fixed {
             Some((other, first)) if *other != shard => {
-                Err(PgError::unsupported(format!("{first} and {what} are on different shards"))
+                let error = PgError::unsupported(format!("{first} and {what} are on different shards"))
                     .with_detail(format!(
                         "{first} is on shard {}, {what} on shard {name}.",
                         self.context.vschema.shard_name(*other)
                     ))
-                    .with_hint("Query them one after the other, or place them on the same shard."))
+                    .with_hint("Query them one after the other, or place them on the same shard.");
+                // The walk goes on: inputs may be fetched from both.
+                self.torn.get_or_insert(error);
+                Ok(())
             }
             Some(_) => Ok(()),
             None => {

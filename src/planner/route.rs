@@ -11,12 +11,15 @@ use crate::vschema::{TablePlacement, Vschema};
 
 impl Planner<'_> {
     /// What restricts each use of a sharded table, or why nothing does; none for a reference table.
-    fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
+    pub(super) fn requirements(&self) -> Vec<Option<Result<Requirement, PgError>>> {
         self.uses.iter().map(|used| (!used.reference).then(|| self.requirement(used))).collect()
     }
 
     /// The route that the walk has found, or why there is none. `read`: the query, and its part of the tree.
     pub(super) fn route(&mut self, read: Option<(&Query, Option<usize>)>) -> Result<Route, PgError> {
+        if let Some(error) = self.torn.take() {
+            return Err(error);
+        }
         let found = self.requirements();
         let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
         let spread = match (read, self.spread.take()) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Ident, ObjectName, TableAlias};
 
+use super::bench::Origin;
 use super::from::alias_columns;
 use super::scope::{self, Instance, Place};
 use super::{Planner, Use, refuse};
@@ -14,6 +15,7 @@ impl Planner<'_> {
     /// A table's use, or a CTE's.
     pub(super) fn table(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Result<usize, PgError> {
         let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
+        self.met += 1;
         if let [bare] = parts.as_slice()
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *bare)
         {
@@ -34,7 +36,10 @@ impl Planner<'_> {
             return Ok(at);
         }
         let place = scope::place(&self.context, &parts)?;
-        self.used(place, &parts, alias.map(|alias| (&alias.name, alias_columns(alias))))
+        let origin = Origin::of(&place);
+        let at = self.used(place, &parts, alias.map(|alias| (&alias.name, alias_columns(alias))))?;
+        self.note_site(at, origin, name, alias);
+        Ok(at)
     }
 
     /// Takes note of a table's use.

@@ -82,6 +82,7 @@ impl Planner<'_> {
     /// FOR UPDATE and its kin. A lock on one copy of a reference table excludes nobody who locks another.
     fn locks(&mut self, locks: &[LockClause], first_use: usize) -> Result<(), PgError> {
         self.writes = true;
+        self.locked = true;
         self.floating = false;
         for lock in locks {
             let of = lock.of.as_ref().and_then(scope::parts).and_then(|parts| parts.last().cloned());
@@ -268,6 +269,7 @@ impl Planner<'_> {
             return Err(refuse::construct("this form of GROUP BY"));
         }
         self.exprs(groups)?;
+        self.note_grouping(select, groups);
         let (nodes, ordinals) = self.term_nodes(groups, tree::Names::Later(&select.projection));
         if let Some(block) = self.tree.block() {
             block.ordinals |= ordinals;
@@ -372,6 +374,7 @@ impl Planner<'_> {
 
     fn star(&mut self, at: usize, merged: bool, outputs: &mut Outputs) {
         let Some(instance) = self.instances.get(at).cloned() else { return };
+        self.starred.insert(at);
         outputs.complete &= instance.complete && !merged;
         for column in &instance.columns {
             // Of two columns of one name nothing can be said: the facts go by names.

@@ -97,6 +97,8 @@ pub struct Session {
     /// What the client has been told of its settings.
     reported: Parameters,
     held: Vec<Held>,
+    /// A connection to the workbench, outside of the client's transaction, while a statement needs one.
+    workbench: Option<work::Workbench>,
     /// The held backend of the current transaction or batch.
     attached: Option<usize>,
     relay: Relay,
@@ -242,6 +244,7 @@ impl Session {
             context,
             reported,
             held: Vec::new(),
+            workbench: None,
             attached: None,
             relay: Relay::default(),
             after: VecDeque::new(),

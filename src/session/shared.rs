@@ -13,6 +13,7 @@ use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
 use crate::session::scatter::Columns;
 use crate::session::statements::Statements;
+use crate::session::work::Known;
 use crate::sql;
 use crate::topology::Topology;
 use crate::vschema::Vschema;
@@ -68,6 +69,8 @@ pub struct Shared {
     pub plans: PlanCache,
     /// How many columns the statements of plans over several shards have.
     pub columns: Columns,
+    /// What the fetched inputs of plans with a workbench are like.
+    pub benches: Known,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
@@ -95,6 +98,7 @@ impl Shared {
         Ok(Arc::new(Shared {
             plans: PlanCache::new(state.config.plan_cache),
             columns: Columns::new(state.config.plan_cache),
+            benches: Known::new(state.config.plan_cache),
             state: ArcSwap::from_pointee(state),
             pools,
             statements: Statements::new(STATEMENTS, seed),

@@ -20,6 +20,7 @@ pub(super) mod ask;
 pub(super) mod outlet;
 mod portal;
 mod query;
+mod round;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use crate::protocol::frame::HEADER;
 use crate::protocol::frontend::Format;
 
 use outlet::Outlet;
+pub(super) use bench::{Known, Workbench};
 pub(super) use portal::Working;
 
 /// One execution of a statement that takes several steps.

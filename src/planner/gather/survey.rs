@@ -87,7 +87,7 @@ impl Planner<'_> {
     }
 
     /// The text's tokens.
-    pub(super) fn places(&self) -> Tokens<'_> {
+    pub(in crate::planner) fn places(&self) -> Tokens<'_> {
         Tokens { text: self.text, all: &self.tokens }
     }
 

@@ -1,37 +1,28 @@
-//! Statements of Goldseam's own, with parameters, to any number of shards at once: all are sent, and all that comes back is kept.
+//! Statements of Goldseam's own, with parameters, to any number of shards at once: all are sent, and all that comes back is kept, or goes to
+//! whoever takes it as it comes ([`Taker`]).
 //!
-//! What is asked in one round runs side by side. The first error is the round's: the other shards get a moment, are then cancelled, and read
-//! to their end, so that a transaction can be rolled back on all of them.
+//! What is asked in one round runs side by side ([`round`](super::round)); several questions for one shard are answered one after the other on
+//! its one connection, all of them within one transaction.
 
 use std::borrow::Cow;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::Stop;
-use crate::backend;
-use crate::error::{PgError, Severity};
+use super::round::{Round, Turn};
+use crate::error::PgError;
 use crate::plan::Effects;
-use crate::protocol::answer::{self, ErrorFields};
+use crate::pool::Lease;
+use crate::protocol::answer;
 use crate::protocol::frame::HEADER;
 use crate::protocol::frontend::Format;
-use crate::protocol::{self, encode, request};
-use crate::session::gate::killed;
+use crate::protocol::{self, request};
 use crate::session::registry::{CancelTarget, Status};
-use crate::session::scatter::answers::{Answers, Heard, Owed};
-use crate::session::scatter::canceled;
-use crate::session::scatter::drive::{CANCEL_PATIENCE, MAX_ROW, take_rows};
-use crate::session::{Session, Trouble, settings};
+use crate::session::scatter::answers::Owed;
+use crate::session::scatter::drive::MAX_ROW;
+use crate::session::{Session, Trouble};
 use crate::sqlstate::SqlState;
 use crate::types::{Oid, ShardId};
-
-/// What a round's answers may hold together, in bytes.
-const MOST: usize = 256 << 20;
-/// What the others get after an error before they are cancelled.
-const GRACE: Duration = Duration::from_millis(20);
 
 /// What is wanted of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +47,8 @@ pub(in crate::session) struct Ask {
     pub what: What,
     /// Errors are about a text that is not the client's: places in it mean nothing to the client.
     pub rewritten: bool,
+    /// It is for the session's connection to the workbench, not for the shard's part in the transaction.
+    pub bench: bool,
 }
 
 impl Ask {
@@ -69,6 +62,7 @@ impl Ask {
             formats: vec![1],
             what: What::Run,
             rewritten: true,
+            bench: false,
         }
     }
 }
@@ -104,21 +98,33 @@ impl Reply {
     }
 }
 
-/// One shard's part of a round.
-struct Turn {
-    shard: ShardId,
-    answers: Answers,
-    reply: Reply,
-    rewritten: bool,
-    lost: bool,
+/// Who takes what a round brings while it comes. Nothing is asked to wait: what is not taken stays, and stops its server after a while.
+pub(in crate::session) trait Taker: Send {
+    /// The n-th question has these columns: the body of a RowDescription, none if it has no rows.
+    fn columns(&mut self, question: usize, shard: ShardId, body: Option<&Bytes>, desk: &mut Desk<'_>) -> Result<(), Stop>;
+
+    /// Takes the whole DataRow messages at the start of `incoming`, the n-th question's. `false`: not now, they stay where they are.
+    fn rows(&mut self, question: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop>;
+
+    /// All rows of the n-th question have come.
+    fn done(&mut self, question: usize, desk: &mut Desk<'_>) -> Result<(), Stop> {
+        let _ = (question, desk);
+        Ok(())
+    }
+
+    /// Goes on with what it has to do itself; whether it may take rows now that it would not before.
+    fn poll(&mut self, cx: &mut std::task::Context<'_>, desk: &mut Desk<'_>) -> Result<bool, Stop> {
+        let _ = (cx, desk);
+        Ok(false)
+    }
 }
 
-/// How a round ends that has failed.
-struct Failure {
-    stop: Stop,
-    /// When the others are cancelled, and then when they are given up.
-    until: Pin<Box<tokio::time::Sleep>>,
-    canceled: bool,
+/// What a [`Taker`] may put things on.
+pub(in crate::session) struct Desk<'a> {
+    /// What the client is sent next.
+    pub client: &'a mut BytesMut,
+    /// The connection to the workbench, if there is one.
+    pub bench: Option<&'a mut Lease>,
 }
 
 impl Session {
@@ -150,241 +156,97 @@ impl Session {
         Ok(())
     }
 
-    /// Asks all at once; the replies come in the order of the questions. A shard may be asked once in a round.
+    /// Asks all at once; the replies come in the order of the questions. Several questions for one shard are answered in their order.
     ///
     /// # Errors
     /// The first error of a server, with the shard's name; a lost connection (and then a transaction is doomed); a client that cancelled,
     /// left or was killed; more than 256 MiB of rows (54000). No shard owes anything then, or its connection is closed.
     pub(in crate::session) async fn ask_shards(&mut self, asks: Vec<Ask>) -> Result<Vec<Reply>, Stop> {
-        let mut turns = Vec::with_capacity(asks.len());
-        let mut targets = Vec::with_capacity(asks.len());
-        for ask in asks {
-            let Some(held) = self.held.iter_mut().find(|held| held.lease.shard == ask.shard) else {
-                return Err(not_enlisted().into());
-            };
-            held.unnamed = None;
-            let mut answers = Answers::default();
-            let mut out = BytesMut::with_capacity(ask.sql.len() + 256);
-            request::parse(&mut out, "", &ask.sql, ask.types.iter().copied());
-            answers.expect(Owed::Parse(None));
-            match ask.what {
-                What::Describe => {
-                    request::describe_statement(&mut out, "");
-                    answers.expect(Owed::Statement);
-                }
-                What::Run => {
-                    let values: Vec<_> = ask.values.iter().map(|(format, value)| (*format, value.as_deref())).collect();
-                    request::bind_values(&mut out, "", "", values.into_iter(), &ask.formats);
-                    request::describe_portal(&mut out, "");
-                    request::execute(&mut out, "", 0);
-                    [Owed::Bind, Owed::Portal, Owed::Execute].into_iter().for_each(|owed| answers.expect(owed));
-                }
-            }
+        self.ask_taking(asks, None).await
+    }
+
+    /// The same with rows and columns that go to a taker as they come: the replies have none then.
+    ///
+    /// # Errors
+    /// As [`Session::ask_shards`], and what the taker finds.
+    pub(in crate::session) async fn ask_taking(
+        &mut self,
+        asks: Vec<Ask>,
+        taker: Option<&mut dyn Taker>,
+    ) -> Result<Vec<Reply>, Stop> {
+        let mut round = Round::new(taker);
+        let mut outs: Vec<BytesMut> = Vec::new();
+        for (question, ask) in asks.into_iter().enumerate() {
+            let known = round.turns.iter().position(|turn| (turn.shard, turn.bench) == (ask.shard, ask.bench));
+            let at = known.unwrap_or_else(|| {
+                round.turns.push(Turn::new(ask.shard, ask.bench));
+                outs.push(BytesMut::with_capacity(ask.sql.len() + 256));
+                outs.len() - 1
+            });
+            let (turn, out) = (&mut round.turns[at], &mut outs[at]);
+            write(&ask, out, turn);
+            turn.questions.push_back(question);
+            turn.rewritten.push(ask.rewritten);
+            let (rows, types) = (BytesMut::new(), Vec::new());
+            round.replies.push(Reply { shard: ask.shard, types, columns: None, rows, tag: String::new() });
+        }
+        let mut targets = Vec::with_capacity(outs.len());
+        for (turn, mut out) in round.turns.iter_mut().zip(outs) {
             request::sync(&mut out);
-            answers.expect(Owed::Ready);
-            let lease = &mut held.lease;
+            turn.answers.expect(Owed::Ready);
+            if !turn.bench
+                && let Some(held) = self.held.iter_mut().find(|held| held.lease.shard == turn.shard)
+            {
+                held.unnamed = None;
+            }
+            let Some(lease) = self.lease_of(turn.shard, turn.bench) else { return Err(not_enlisted().into()) };
             lease.in_flight = 1;
             // An error shows again when the answer is read.
             let _ = lease.send_now(&out);
             targets.push(CancelTarget { shard: lease.shard, pid: lease.pid, secret: lease.secret.clone() });
-            let (rows, types) = (BytesMut::new(), Vec::new());
-            let reply = Reply { shard: ask.shard, types, columns: None, rows, tag: String::new() };
-            turns.push(Turn { shard: ask.shard, answers, reply, rewritten: ask.rewritten, lost: false });
+        }
+        if let Some(bench) = &self.workbench
+            && !targets.iter().any(|target| target.pid == bench.lease.pid && target.shard == bench.lease.shard)
+        {
+            let lease = &bench.lease;
+            targets.push(CancelTarget { shard: lease.shard, pid: lease.pid, secret: lease.secret.clone() });
         }
         self.handle.aim_at_all(targets);
-        let cancels = self.handle.cancels();
-        let (mut failure, mut overdue) = (None, None);
-        poll_fn(|cx| self.poll_round(&mut turns, &mut failure, cancels, &mut overdue, cx)).await;
-        self.handle.aim(None);
-        for turn in &turns {
-            if turn.lost
-                && let Some(index) = self.held.iter().position(|held| held.lease.shard == turn.shard)
-            {
-                self.lose_participant(index);
-            }
-        }
-        match failure {
-            Some(Failure { stop, .. }) => {
-                if !self.transaction.is_idle() {
-                    self.transaction.fail();
-                }
-                Err(stop)
-            }
-            None => {
-                turns.iter().for_each(|turn| self.meter_part(turn.shard));
-                Ok(turns.into_iter().map(|turn| turn.reply).collect())
-            }
-        }
+        self.go_round(&mut round).await?;
+        let Round { turns, replies, .. } = round;
+        turns.iter().for_each(|turn| self.meter_part(turn.shard));
+        Ok(replies)
     }
 
-    fn poll_round(
-        &mut self,
-        turns: &mut [Turn],
-        failure: &mut Option<Failure>,
-        cancels: usize,
-        overdue: &mut Option<Pin<Box<tokio::time::Sleep>>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        self.handle.register(cx.waker());
-        let mut open = false;
-        for turn in turns.iter_mut() {
-            if turn.lost || turn.answers.is_idle() {
-                continue;
-            }
-            if let Err(stop) = self.poll_turn(turn, failure.is_some(), cx) {
-                fail(failure, stop);
-            }
-            open |= !turn.lost && !turn.answers.is_idle();
+    /// The connection that is asked.
+    pub(super) fn lease_of(&mut self, shard: ShardId, bench: bool) -> Option<&mut Lease> {
+        match bench {
+            true => self.workbench.as_mut().map(|bench| &mut bench.lease),
+            false => self.held.iter_mut().find(|held| held.lease.shard == shard).map(|held| &mut held.lease),
         }
-        let held: usize = turns.iter().map(|turn| turn.reply.rows.len()).sum();
-        if held > MOST {
-            fail(failure, too_much(held).into());
-        }
-        if !open {
-            return Poll::Ready(());
-        }
-        if self.handle.activity.is_killed() {
-            fail(failure, killed().into());
-        }
-        if let Poll::Ready(Err(stop)) = self.poll_client::<()>(cx) {
-            fail(failure, stop);
-        }
-        // A client's cancel request goes to the servers by itself; one that does not react to it must not hold the client for ever.
-        if overdue.is_none() && self.handle.cancels() != cancels {
-            *overdue = Some(Box::pin(tokio::time::sleep(CANCEL_PATIENCE)));
-        }
-        if overdue.as_mut().is_some_and(|overdue| overdue.as_mut().poll(cx).is_ready()) {
-            *overdue = None;
-            fail(failure, canceled().into());
-        }
-        let Some(failed) = failure else { return Poll::Pending };
-        while failed.until.as_mut().poll(cx).is_ready() {
-            if failed.canceled {
-                // They do not react: closed, and with them what they do.
-                turns.iter_mut().filter(|turn| !turn.answers.is_idle()).for_each(|turn| turn.lost = true);
-                return Poll::Ready(());
-            }
-            failed.canceled = true;
-            failed.until = Box::pin(tokio::time::sleep(CANCEL_PATIENCE));
-            for turn in turns.iter().filter(|turn| !turn.lost && !turn.answers.is_idle()) {
-                self.cancel_turn(turn.shard);
-            }
-        }
-        Poll::Pending
-    }
-
-    fn cancel_turn(&self, shard: ShardId) {
-        let Some(held) = self.held.iter().find(|held| held.lease.shard == shard) else { return };
-        let (connector, pid, secret) = held.lease.cancel_key();
-        tokio::spawn(async move {
-            if let Err(error) = backend::cancel(&connector, pid, &secret, CANCEL_PATIENCE).await {
-                tracing::debug!(%error, "a shard's part of a failed statement could not be cancelled");
-            }
-        });
-    }
-
-    /// Reads one shard as far as it has come.
-    fn poll_turn(&mut self, turn: &mut Turn, discard: bool, cx: &mut Context<'_>) -> Result<(), Stop> {
-        let Some(index) = self.held.iter().position(|held| held.lease.shard == turn.shard) else {
-            turn.lost = true;
-            return Err(not_enlisted().into());
-        };
-        let mut error = None;
-        loop {
-            let lease = &mut self.held[index].lease;
-            let heard = match turn.answers.next(&mut lease.incoming, MAX_ROW) {
-                Ok(heard) => heard,
-                Err(violation) => {
-                    lease.tainted = true;
-                    turn.lost = true;
-                    return Err(violation.into());
-                }
-            };
-            match heard {
-                Heard::Nothing if turn.answers.is_idle() => break,
-                Heard::Nothing => {
-                    if lease.wants_send()
-                        && let Poll::Ready(Err(broken)) = lease.poll_send(cx)
-                    {
-                        turn.lost = true;
-                        return Err(lease.lost(&broken.to_string()).into());
-                    }
-                    match lease.poll_fill(cx) {
-                        Poll::Pending => break,
-                        Poll::Ready(Ok(count)) if count > 0 => {}
-                        Poll::Ready(outcome) => {
-                            turn.lost = true;
-                            let why = outcome
-                                .err()
-                                .map_or("The server closed the connection".to_string(), |broken| broken.to_string());
-                            return Err(lease.lost(&why).into());
-                        }
-                    }
-                }
-                Heard::Row => take_rows(&mut lease.incoming, (!discard).then_some(&mut turn.reply.rows)),
-                Heard::Parameters(body) => turn.reply.types = answer::parameter_types(&body)?,
-                Heard::Described(columns) => turn.reply.columns = columns,
-                Heard::Complete(tag) => turn.reply.tag = answer::command_tag(&tag)?.to_owned(),
-                Heard::Bound | Heard::Suspended => {}
-                Heard::Ready(status) => {
-                    lease.transaction = status;
-                    lease.in_flight = 0;
-                }
-                Heard::Said(message) => match message.first() {
-                    Some(b'N') => {
-                        let named = protocol::with_shard(&message, &lease.shard_name);
-                        self.client.outgoing.extend_from_slice(&named);
-                    }
-                    _ => self.client.outgoing.extend_from_slice(&message),
-                },
-                Heard::Parameter { name, value } => {
-                    lease.parameters.set(&name, &value);
-                    if self.reported.set(&name, &value) {
-                        encode::parameter_status(&mut self.client.outgoing, &name, &value);
-                        self.decode = settings::decode_context(&self.reported);
-                    }
-                }
-                Heard::Failed(message) => {
-                    let stop = server_error(message, &lease.shard_name, turn.rewritten);
-                    error.get_or_insert(stop);
-                }
-            }
-        }
-        error.map_or(Ok(()), Err)
     }
 }
 
-/// The round has failed; what fails later does not count.
-fn fail(failure: &mut Option<Failure>, stop: Stop) {
-    // A client that is gone is not told anything: that is what matters then.
-    match failure {
-        None => *failure = Some(Failure { stop, until: Box::pin(tokio::time::sleep(GRACE)), canceled: false }),
-        Some(known) if matches!(stop, Stop::Over(_)) => known.stop = stop,
-        Some(_) => {}
+/// Writes what one question is.
+fn write(ask: &Ask, out: &mut BytesMut, turn: &mut Turn) {
+    request::parse(out, "", &ask.sql, ask.types.iter().copied());
+    turn.answers.expect(Owed::Parse(None));
+    match ask.what {
+        What::Describe => {
+            request::describe_statement(out, "");
+            turn.answers.expect(Owed::Statement);
+        }
+        What::Run => {
+            let values: Vec<_> = ask.values.iter().map(|(format, value)| (*format, value.as_deref())).collect();
+            request::bind_values(out, "", "", values.into_iter(), &ask.formats);
+            request::describe_portal(out, "");
+            request::execute(out, "", 0);
+            [Owed::Bind, Owed::Portal, Owed::Execute].into_iter().for_each(|owed| turn.answers.expect(owed));
+        }
     }
+    turn.describes.push_back(ask.what == What::Describe);
 }
 
-/// A server's error as the client gets it.
-fn server_error(mut message: BytesMut, shard: &str, rewritten: bool) -> Stop {
-    let fields = ErrorFields::new(message.get(HEADER..).unwrap_or_default());
-    // A server that ends this connection does not end the client's.
-    if fields.is_fatal() {
-        let error = PgError { severity: Severity::Error, ..fields.to_error() };
-        message.clear();
-        encode::error_response(&mut message, &error);
-    }
-    if rewritten {
-        message = answer::without_field(&message, b'P');
-    }
-    Stop::Server(protocol::with_shard(&message, shard).freeze())
-}
-
-fn not_enlisted() -> PgError {
+pub(super) fn not_enlisted() -> PgError {
     PgError::new(SqlState::INTERNAL_ERROR, "a shard's connection is missing")
-}
-
-fn too_much(held: usize) -> PgError {
-    PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement needs too many rows of other shards at once")
-        .with_detail(format!("{held} bytes have come, and {MOST} may be held."))
-        .with_hint("Restrict the statement to fewer rows.")
 }

@@ -1,20 +1,82 @@
-//! Not built yet.
+//! Queries over fetched inputs: the *workbench*.
+//!
+//! # Life of such a query
+//! 1. [`place`]: which shards have rows of which input, under the values of this execution, and where the rest runs.
+//! 2. [`fetch`]: all shards are asked for all inputs side by side, in binary form. A DataRow's body is a tuple of COPY BINARY, and a few of them
+//!    become arrays without a look at what a value means; what a type is called, and whether its binary form travels, [`kinds`] knows.
+//! 3. Few rows are parameters of the rest: `unnest($1::bigint[], ...)`. The rest runs on one of the shards, in the client's transaction.
+//! 4. Many rows are streamed into temporary tables of a connection outside of the transaction ([`stage`]), whose own transaction is rolled
+//!    back in the end: nothing stays, whatever happened. The rest runs there.
+//! 5. [`rest`]: the client's own statement, with the inputs in the places of the tables, in the client's formats; its rows are the client's.
+//!
+//! # What holds
+//! - Inputs are fetched on the transaction's own connections: its uncommitted writes are among them. Tables that the rest itself reads (reference
+//!   tables) are read there too, so that a transaction that has written, or keeps its snapshot, has its rest run on a participant, over arrays of
+//!   any size that memory allows.
+//! - A shard's rows wait in its server while the workbench does not take them.
+//! - Rows, bytes and time have bounds ([`Bounds`]); beyond them the statement fails with 54000, and its transaction as after any error.
+
+mod fetch;
+mod kinds;
+mod place;
+mod rest;
+
+use crate::error::PgError;
+use crate::plan::Effects;
+use crate::plan::work::Bench;
+use crate::pool::Lease;
+use crate::session::Session;
+use crate::sqlstate::SqlState;
+use crate::types::ShardId;
 
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
-use crate::error::PgError;
-use crate::plan::work::Bench;
-use crate::session::Session;
+#[allow(unused_imports)] // for the steps of writes
+pub(in crate::session) use fetch::{Staged, Types};
+pub use kinds::Known;
+
+/// A connection to the workbench, outside of the client's transaction: in one of its own, which is rolled back in the end.
+pub(in crate::session) struct Workbench {
+    pub lease: Lease,
+}
+
+/// What the inputs of one statement may be together.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::session) struct Bounds {
+    pub rows: u64,
+    pub bytes: u64,
+}
 
 impl Session {
-    /// Does it; the command tag.
+    /// Answers a query over fetched inputs; the command tag.
     pub(super) async fn perform_bench(
         &mut self,
         job: &Assignment,
         bench: &Bench,
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
-        let _ = (job, bench, outlet);
-        Err(PgError::unsupported("not built yet").into())
+        let places = self.place_inputs(job, &bench.inputs).await?;
+        let home = self.place_rest(bench, &places)?;
+        let mut shards: Vec<ShardId> = places.iter().flatten().copied().chain([home]).collect();
+        shards.sort();
+        shards.dedup();
+        // Fetching only reads; what the rest does, it does where it runs.
+        let reads = Effects { writes: false, timed: false, ..job.effects.clone() };
+        self.enlist_for(&reads, &shards).await?;
+        self.enlist_for(&job.effects, &[home]).await?;
+        let types = self.types_of(job, bench, home).await?;
+        let staged = self.fetch_inputs(job, &bench.inputs, &places, &types).await?;
+        self.answer_rest(job, &bench.rest, &staged, &types, home, outlet).await
     }
+
+    /// What one statement's inputs may be together.
+    fn bounds(&self) -> Bounds {
+        Bounds { rows: 2_000, bytes: 256 << 10 }
+    }
+}
+
+fn too_large(bounds: Bounds) -> PgError {
+    PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement needs too many rows of other shards at once")
+        .with_detail(format!("At most {} rows and {} bytes are put together.", bounds.rows, bounds.bytes))
+        .with_hint("Restrict the statement to fewer rows, or raise max_rows and max_bytes of [workbench].")
 }

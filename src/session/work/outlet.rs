@@ -35,20 +35,49 @@ pub(in crate::session) struct Outlet {
     pub description: Option<Bytes>,
 }
 
-impl Session {
-    /// The answer's columns (the body of a RowDescription), or that it has none. Has to come before the rows; the first time counts. The
-    /// client's formats are put in.
-    pub(in crate::session) fn put_columns(&mut self, outlet: &mut Outlet, columns: Option<&[u8]>) {
-        if outlet.description.is_some() {
+impl Outlet {
+    /// The answer's columns, for a client whose buffer this is. The first time counts.
+    pub(super) fn take_columns(&mut self, columns: Option<&[u8]>, client: &mut BytesMut) {
+        if self.description.is_some() {
             return;
         }
         let mut message = BytesMut::new();
         description(columns, &mut message);
-        set_formats(&mut message, &outlet.formats);
-        if std::mem::take(&mut outlet.describe) && (columns.is_some() || outlet.full) {
-            self.client.outgoing.extend_from_slice(&message);
+        set_formats(&mut message, &self.formats);
+        if std::mem::take(&mut self.describe) && (columns.is_some() || self.full) {
+            client.extend_from_slice(&message);
         }
-        outlet.description = Some(message.freeze());
+        self.description = Some(message.freeze());
+    }
+
+    /// Takes the whole DataRow messages at the start of `rows`, in the client's formats; not now (`false`) if the client has too much to read.
+    ///
+    /// # Errors
+    /// Too much is kept (54000).
+    pub(super) fn take_rows(&mut self, rows: &mut BytesMut, client: &mut BytesMut) -> Result<bool, PgError> {
+        match &mut self.kept {
+            None if client.len() >= HIGH_WATER => return Ok(false),
+            None => {
+                self.rows += count(rows);
+                take_rows(rows, Some(client));
+            }
+            Some(kept) => {
+                self.rows += count(rows);
+                take_rows(rows, Some(kept));
+                if kept.len() > MOST_KEPT {
+                    return Err(too_much());
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Session {
+    /// The answer's columns (the body of a RowDescription), or that it has none. Has to come before the rows; the first time counts. The
+    /// client's formats are put in.
+    pub(in crate::session) fn put_columns(&mut self, outlet: &mut Outlet, columns: Option<&[u8]>) {
+        outlet.take_columns(columns, &mut self.client.outgoing);
     }
 
     /// Takes the whole DataRow messages at the start of `rows`, in the client's formats. Waits for a client that does not read.

@@ -1,0 +1,118 @@
+//! The rest of a statement, over its inputs.
+
+use bytes::{Bytes, BytesMut};
+
+use super::super::ask::{Ask, Desk, Taker, What};
+use super::super::outlet::Outlet;
+use super::super::{Assignment, Stop};
+use super::fetch::{Staged, Types};
+use super::kinds::FIRST_OWN;
+use crate::error::PgError;
+use crate::plan::gather::Text;
+use crate::plan::render::{Source, render_over};
+use crate::plan::work::Bench;
+use crate::protocol::frontend::Format;
+use crate::session::Session;
+use crate::sql;
+use crate::types::ShardId;
+
+/// Rows go to the client as they come.
+struct Answer<'o> {
+    outlet: &'o mut Outlet,
+}
+
+impl Taker for Answer<'_> {
+    fn columns(
+        &mut self,
+        _question: usize,
+        _shard: ShardId,
+        body: Option<&Bytes>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Stop> {
+        self.outlet.take_columns(body.map(|body| &body[..]), desk.client);
+        Ok(())
+    }
+
+    fn rows(&mut self, _question: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop> {
+        Ok(self.outlet.take_rows(incoming, desk.client)?)
+    }
+}
+
+impl Session {
+    /// What is asked to run a text over inputs; the columns come back in `formats`.
+    pub(in crate::session) fn ask_rest(
+        &self,
+        job: &Assignment,
+        text: &Text,
+        staged: &[Staged],
+        types: &Types,
+        shard: ShardId,
+        formats: Vec<i16>,
+    ) -> Result<Ask, PgError> {
+        let tokens = sql::lex(&job.text, &self.state.sql_limits())?;
+        let sources: Vec<Source> = staged.iter().map(|staged| staged.source.clone()).collect();
+        let rendered = render_over(text, &job.text, &tokens, None, None, &sources)?;
+        let client = job.values()?;
+        let mut values = Vec::new();
+        for parameter in &rendered.parameters {
+            let (format, value) = client.get(usize::from(*parameter)).copied().unwrap_or((Format::Text, None));
+            values.push((format, value.map(Bytes::copy_from_slice)));
+        }
+        for staged in rendered.inputs.iter().filter_map(|input| staged.get(usize::from(*input))) {
+            values.extend(staged.arrays.iter().map(|array| (Format::Binary, Some(array.clone()))));
+        }
+        let types = rendered.parameters.iter().map(|n| types.on(shard, *n)).collect();
+        Ok(Ask { types, values, formats, ..Ask::new(shard, rendered.sql) })
+    }
+
+    /// Runs the rest for the client; the command tag.
+    pub(super) async fn answer_rest(
+        &mut self,
+        job: &Assignment,
+        text: &Text,
+        staged: &[Staged],
+        types: &Types,
+        shard: ShardId,
+        outlet: &mut Outlet,
+    ) -> Result<Vec<u8>, Stop> {
+        let ask = self.ask_rest(job, text, staged, types, shard, job.formats()?)?;
+        let mut answer = Answer { outlet };
+        let mut replies = self.ask_taking(vec![ask], Some(&mut answer)).await?;
+        Ok(replies.pop().map(|reply| reply.tag.into_bytes()).unwrap_or_default())
+    }
+
+    /// The types of the client's parameters. What the client has not said, a shard says of the client's own text, once for a statement.
+    pub(in crate::session) async fn types_of(
+        &mut self,
+        job: &Assignment,
+        bench: &Bench,
+        shard: ShardId,
+    ) -> Result<Types, Stop> {
+        let _ = bench;
+        let Some(statement) = &job.statement else { return Ok(Types::default()) };
+        let declared = statement.types.clone();
+        let open = (0..statement.parameters).any(|n| declared.get(n).is_none_or(|oid| *oid == 0));
+        let home = self.state.vschema.home();
+        if !open {
+            return Ok(Types { oids: declared, shard: Some(home) });
+        }
+        if let Some(types) = statement.inferred.get() {
+            return Ok(Types { oids: types.to_vec(), shard: Some(home) });
+        }
+        let statement = statement.clone();
+        self.enlist_for(&crate::plan::Effects::default(), &[shard]).await?;
+        let ask = Ask {
+            what: What::Describe,
+            types: declared,
+            rewritten: false,
+            ..Ask::new(shard, job.text.clone())
+        };
+        let mut replies = self.ask_shards(vec![ask]).await?;
+        let oids = replies.pop().map(|reply| reply.types).unwrap_or_default();
+        // Numbers of the users' types are known by the shard whose they are: as everywhere the home shard's are remembered.
+        if shard == home || oids.iter().all(|oid| *oid < FIRST_OWN) {
+            let _ = statement.inferred.set(oids.clone().into());
+        }
+        Ok(Types { oids, shard: Some(shard) })
+    }
+}
