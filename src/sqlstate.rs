@@ -47,6 +47,8 @@ states! {
     NO_ACTIVE_SQL_TRANSACTION = b"25P01";
     /// The transaction has failed; only ROLLBACK helps.
     IN_FAILED_SQL_TRANSACTION = b"25P02";
+    /// Other transactions came between: tried again it may succeed.
+    SERIALIZATION_FAILURE = b"40001";
     /// The prepared statement does not exist.
     UNDEFINED_PSTATEMENT = b"26000";
     /// The login is not valid.

@@ -59,6 +59,8 @@ mod from;
 mod functions;
 mod gather;
 mod local;
+mod once;
+mod reference;
 mod refuse;
 mod route;
 mod scope;
@@ -78,7 +80,7 @@ use sqlparser::ast::Statement;
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
-use crate::plan::{KeySource, Pin, Plan, Route, Verdict, Work};
+use crate::plan::{KeySource, Once, Pin, Plan, Route, Verdict, Work};
 use crate::sql::normalize::literal_kind;
 use crate::sql::{self, Limits, Token, TokenKind, parse};
 use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
@@ -167,10 +169,13 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     let mut planner = Planner::new(context, text, tokens);
     let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(|outputs| {
-            planner.spread = None;
-            read = Some((&**query, outputs.part));
-        }),
+        Statement::Query(query) => {
+            planner.found.once = planner.is_single_row(query);
+            planner.query(query).map(|outputs| {
+                planner.spread = None;
+                read = Some((&**query, outputs.part));
+            })
+        }
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
@@ -181,10 +186,18 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     }
     let effects = planner.effects();
     let complete = walked.is_ok();
-    let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
-    let routed = match &statement {
-        Statement::Query(query) if scatter => planner.with_bench(query, routed, complete),
-        _ => routed,
+    let routed = if planner.needs_values() {
+        // What else there is to say of it is said when the values are in their places.
+        planner.deferred(&statement)
+    } else {
+        let routed = walked.and_then(|()| {
+            planner.take_template(&statement);
+            planner.route(read.filter(|_| scatter))
+        });
+        match &statement {
+            Statement::Query(query) if scatter => planner.with_bench(query, routed, complete),
+            _ => routed,
+        }
     };
     let literal = planner.literal;
     match routed {
@@ -341,6 +354,14 @@ struct Planner<'c> {
     spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
+    /// What has to be one value for the whole statement.
+    found: once::Found,
+    /// The statement as a template, once the walk is over.
+    template: Option<Once>,
+    /// Writes to reference tables.
+    copied: Vec<reference::Copied>,
+    /// A reference table whose rows are locked.
+    locked_copy: Option<(KeyspaceId, String)>,
     /// How often each parameter stands in the text.
     parameter_uses: HashMap<u16, usize>,
     /// The types that comparisons with columns and casts give to parameters.
@@ -366,6 +387,10 @@ impl<'c> Planner<'c> {
             .map(|token| token.start)
             .collect();
         Planner {
+            found: once::Found::new(text, &tokens),
+            template: None,
+            copied: Vec::new(),
+            locked_copy: None,
             context: *context,
             text,
             body: first..first + query.len(),

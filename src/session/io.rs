@@ -233,6 +233,15 @@ impl Session {
         } else {
             self.doom(error.clone());
         }
+        if let Some(sequence) = &mut self.sequence {
+            // What ends a query of several statements sees to its ReadyForQuery.
+            if !std::mem::replace(&mut sequence.failed, true) {
+                self.lost = None;
+                self.meter_failed(error.code);
+                encode::error_response(&mut self.client.outgoing, &error);
+            }
+            return Ok(());
+        }
         let waited_for = ready_due || self.batch.open;
         if waited_for {
             self.lost = None;

@@ -73,6 +73,10 @@ impl Job {
         let Some(gather) = gather else {
             return Err(PgError::unsupported("statement needs rows of several shards"));
         };
+        if plan.effects.timed {
+            // The time has to be in the text before it goes to several shards.
+            return Err(PgError::new(SqlState::INTERNAL_ERROR, "the time of a statement over several shards is missing"));
+        }
         if plan.effects.pin.is_some() || plan.effects.ddl || plan.effects.sets {
             return Err(PgError::unsupported(
                 "a statement over several shards cannot change the session or the catalog",

@@ -55,7 +55,7 @@ pub(super) struct Assignment {
 pub(super) type Value<'a> = (Format, Option<&'a [u8]>);
 
 impl Assignment {
-    fn new(plan: &Plan, text: &str) -> Result<Assignment, PgError> {
+    pub(super) fn new(plan: &Plan, text: &str) -> Result<Assignment, PgError> {
         let work = match &plan.verdict {
             Verdict::Route(route) => route.work.clone(),
             Verdict::Refuse(error) => return Err((**error).clone()),

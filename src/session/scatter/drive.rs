@@ -146,11 +146,12 @@ impl Session {
             Goal::Rest => Ok((false, run.is_at_rest().then_some(Next::Done))),
             Goal::Described => Ok((false, run.described.then_some(Next::Rows))),
             Goal::Rows(room) => {
-                if !run.described || self.client.outgoing.len() >= HIGH_WATER {
+                if !run.described || (run.into.is_none() && self.client.outgoing.len() >= HIGH_WATER) {
                     return Ok((false, None));
                 }
                 let wanted = run.wanted();
-                let step = run.merger.pump(&mut self.client.outgoing, room.saturating_sub(*rows))?;
+                let out = run.into.as_mut().unwrap_or(&mut self.client.outgoing);
+                let step = run.merger.pump(out, room.saturating_sub(*rows))?;
                 *rows += step.rows;
                 Ok(match step.next {
                     Next::Done | Next::Finish => (true, Some(step.next)),

@@ -1,0 +1,56 @@
+//! Right answers over few rows: every kind of query, every type, both protocols.
+
+use super::world;
+
+const QUERIES: &[&str] = &[
+    "SELECT b.id, d.id FROM buyer b JOIN deal d ON d.id = b.id ORDER BY 1, 2",
+    "SELECT b.id, d.id, d.price FROM buyer b LEFT JOIN deal d ON d.item = b.id ORDER BY 1, 2",
+    "SELECT b.id, d.id FROM buyer b FULL JOIN deal d ON d.id = b.id + 20 ORDER BY 1, 2",
+    "SELECT b.name, (SELECT count(*) FROM deal d WHERE d.item = b.id) FROM buyer b ORDER BY b.id",
+    "SELECT name FROM buyer WHERE id IN (SELECT item FROM deal WHERE price > 100) ORDER BY 1",
+    "SELECT name FROM buyer b WHERE NOT EXISTS (SELECT FROM deal d WHERE d.item = b.friend) ORDER BY 1",
+    "SELECT id, row_number() OVER (ORDER BY price, id), sum(price) OVER (PARTITION BY item ORDER BY id) FROM deal ORDER BY id",
+    "SELECT item, string_agg(id::text, ',' ORDER BY id DESC), percentile_cont(0.5) WITHIN GROUP (ORDER BY price) FROM deal GROUP BY item ORDER BY 1",
+    "SELECT a.name, b.name FROM buyer a JOIN buyer b ON a.friend = b.id ORDER BY 1, 2",
+    "SELECT land.name, count(DISTINCT d.item) FROM buyer b JOIN land ON land.code = b.land JOIN deal d ON d.id = b.id GROUP BY 1 ORDER BY 1",
+    "SELECT lone.note, b.name FROM lone JOIN buyer b ON b.id = lone.id ORDER BY 1",
+    "WITH big AS (SELECT * FROM deal WHERE price > 150) SELECT b.name, big.price FROM buyer b, big WHERE big.item = b.id ORDER BY 1, 2",
+    "SELECT mood, count(*) FROM (SELECT b.mood FROM buyer b JOIN deal d ON d.id = b.id) x GROUP BY mood ORDER BY mood",
+    "SELECT d.item, x.id FROM deal d CROSS JOIN LATERAL (SELECT b.id FROM buyer b WHERE b.friend = d.item ORDER BY b.id LIMIT 1) x ORDER BY 1, 2",
+    "SELECT id FROM buyer WHERE friend = 7 AND id > (SELECT avg(item) FROM deal) ORDER BY 1",
+    "SELECT id FROM buyer UNION SELECT item FROM deal ORDER BY 1",
+    "SELECT count(*) FROM buyer b, deal d WHERE b.id = 5 AND d.buyer = 6",
+    "SELECT b.id FROM buyer b, deal d WHERE b.id = 5 AND d.buyer = 6 AND d.id = -1",
+];
+
+#[test]
+fn queries_of_every_kind_are_answered_as_by_one_server() {
+    let world = world::get();
+    let (mut proxy, mut plain) = (world.connect(), world.plain());
+    for sql in QUERIES {
+        world::same(&mut proxy, &mut plain, sql);
+    }
+}
+
+#[test]
+fn values_of_every_type_go_through_unchanged() {
+    let world = world::get();
+    let (mut proxy, mut plain) = (world.connect(), world.plain());
+    for setting in ["", "SET DateStyle = 'SQL, DMY'", "SET extra_float_digits = 0", "SET IntervalStyle = sql_standard"]
+    {
+        if !setting.is_empty() {
+            proxy.ok(setting);
+            plain.ok(setting);
+        }
+        let columns = "m s d r ir a am aa sp n f f4 t v c b bo u j js ts tz da ti iv ip bi vb ch rc rt na mo x tv pt e";
+        for column in columns.split(' ') {
+            let sql = format!(
+                "SELECT a.id, b.id, a.{column}, b.{column} FROM thing a JOIN thing b ON a.id = b.id + 1 ORDER BY 1, 2"
+            );
+            let reply = world::same(&mut proxy, &mut plain, &sql);
+            assert_eq!(reply.code(), "", "{setting}: {sql}: {reply:?}");
+        }
+        let all = "SELECT * FROM thing a LEFT JOIN thing b ON a.id = b.id + 1 ORDER BY a.id";
+        assert_eq!(world::same(&mut proxy, &mut plain, all).code(), "", "{setting}");
+    }
+}
