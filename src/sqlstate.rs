@@ -37,6 +37,8 @@ states! {
     INVALID_BINARY_REPRESENTATION = b"22P03";
     /// A parameter value out of its domain.
     INVALID_PARAMETER_VALUE = b"22023";
+    /// Data of COPY that is not as its format wants it.
+    BAD_COPY_FILE_FORMAT = b"22P04";
     /// NULL where a value is needed, such as a shard key.
     NOT_NULL_VIOLATION = b"23502";
     /// A key that no partition (here: no shard) takes.
@@ -47,10 +49,10 @@ states! {
     NO_ACTIVE_SQL_TRANSACTION = b"25P01";
     /// The transaction has failed; only ROLLBACK helps.
     IN_FAILED_SQL_TRANSACTION = b"25P02";
+    /// Other transactions came between: tried again it may succeed.
+    SERIALIZATION_FAILURE = b"40001";
     /// The prepared statement does not exist.
     UNDEFINED_PSTATEMENT = b"26000";
-    /// Concurrent transactions stood in each other's way: it may be repeated.
-    SERIALIZATION_FAILURE = b"40001";
     /// The login is not valid.
     INVALID_AUTHORIZATION = b"28000";
     /// Wrong password, or unknown user: the two look alike.

@@ -53,8 +53,14 @@ pub struct Relation {
     /// The columns (indexes into `columns`) of each unique or exclusion constraint or unique index; expressions and partial
     /// indexes count with the columns they have.
     pub unique_keys: Vec<Vec<usize>>,
+    /// The columns of the primary key, the same on every shard; empty if it has none.
+    pub primary_key: Vec<usize>,
     /// Row triggers or rules exist: a write may touch other tables.
     pub has_triggers: bool,
+    /// Row-level security: which rows there are depends on who asks.
+    pub row_security: bool,
+    /// Of a view that is the same on every shard its query, in which all names have their schema.
+    pub definition: Option<String>,
 }
 
 impl Relation {
@@ -71,8 +77,10 @@ pub struct Column {
     pub name: String,
     /// Domains are followed to their base type.
     pub type_oid: Oid,
-    /// As `format_type` prints it, for comparison between shards.
+    /// As `format_type` prints it, types of users with their schema.
     pub type_name: String,
+    /// Its type is a domain.
+    pub domain: bool,
     /// `NOT NULL`.
     pub not_null: bool,
     /// What an INSERT that does not name it puts there.
@@ -83,6 +91,21 @@ pub struct Column {
     pub bytewise: bool,
     /// Its collation is its type's own, for text the database's default, or its type has none.
     pub plain_collation: bool,
+    /// Its collation as quoted SQL, where it is not its type's own; that of the first shard that has the column.
+    pub collation: Option<String>,
+    /// How its default makes a value.
+    pub supply: Supply,
+}
+
+/// How a column gets a value where an INSERT names none. Shards that differ in it have nothing to say here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Supply {
+    /// The sequence whose next value it is, and nothing else: schema and name, as stored.
+    pub sequence: Option<(String, String)>,
+    /// `GENERATED ALWAYS AS IDENTITY`.
+    pub always: bool,
+    /// The default's expression as SQL, of an own default, not of a domain's.
+    pub expression: Option<String>,
 }
 
 /// What an INSERT puts where it names no value.

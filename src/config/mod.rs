@@ -70,6 +70,8 @@ pub struct Config {
     pub pool: Pool,
     /// What a client may cost.
     pub limits: Limits,
+    /// Queries over rows of several shards.
+    pub workbench: Workbench,
     /// How many plans the cache holds.
     pub plan_cache: usize,
     /// In the order of the file; [`ShardId`](crate::types::ShardId) is the index.
@@ -200,6 +202,19 @@ pub struct Limits {
     pub max_prepared_per_session: usize,
     /// How long transactions may go on after SIGTERM.
     pub drain_timeout: Duration,
+}
+
+/// Queries for which rows of several shards are put together on one server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workbench {
+    /// Rows that one query may put together.
+    pub max_rows: usize,
+    /// Their bytes.
+    pub max_bytes: usize,
+    /// How long one query may take.
+    pub timeout: Duration,
+    /// Queries that may keep many rows on a server at the same time.
+    pub concurrency: usize,
 }
 
 /// One PostgreSQL primary with its replicas.

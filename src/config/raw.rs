@@ -37,6 +37,9 @@ pub struct RawConfig {
     /// What a client may cost.
     #[serde(default)]
     pub limits: RawLimits,
+    /// Queries for which rows of several shards are put together on one server.
+    #[serde(default)]
+    pub workbench: RawWorkbench,
     /// The shards by name.
     #[serde(default)]
     pub shard: BTreeMap<String, RawShard>,
@@ -182,6 +185,20 @@ pub struct RawLimits {
     pub max_prepared_per_session: Option<usize>,
     /// How long transactions may go on after SIGTERM. Default: 30s.
     pub drain_timeout: Option<Span>,
+}
+
+/// Queries for which rows of several shards are put together on one server.
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWorkbench {
+    /// Rows that one query may put together. Default: 50000000.
+    pub max_rows: Option<usize>,
+    /// What they may be together. Default: 8GB.
+    pub max_bytes: Option<Size>,
+    /// How long one query may take; 0 is for ever. Default: 10m.
+    pub timeout: Option<Span>,
+    /// Queries that may keep many rows on a server at the same time; others wait for them. Default: 8.
+    pub concurrency: Option<usize>,
 }
 
 /// One PostgreSQL primary with its replicas.

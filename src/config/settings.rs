@@ -21,7 +21,7 @@ pub struct Setting {
 /// What stands for a secret.
 const MASK: &str = "********";
 /// What only a restart changes.
-const FIXED: &[&str] = &["listen", "http", "workers", "database", "plan_cache"];
+const FIXED: &[&str] = &["listen", "http", "workers", "database", "plan_cache", "workbench.concurrency"];
 /// The least that a file can say.
 const LEAST: &str = "listen = \"127.0.0.1:0\"\nvschema = \"v\"\n[auth]\nmethod = \"trust\"\n[shard.s]\nprimary = \"postgres://a@b/c\"\n";
 
@@ -105,6 +105,11 @@ impl Config {
         add("limits.max_nesting", limits.max_nesting.to_string());
         add("limits.max_prepared_per_session", limits.max_prepared_per_session.to_string());
         add("limits.drain_timeout", span(limits.drain_timeout));
+        let workbench = &self.workbench;
+        add("workbench.max_rows", workbench.max_rows.to_string());
+        add("workbench.max_bytes", workbench.max_bytes.to_string());
+        add("workbench.timeout", span(workbench.timeout));
+        add("workbench.concurrency", workbench.concurrency.to_string());
         for shard in &self.shards {
             let mut add = |key: &str, value: String| add(&format!("shard.{}.{key}", shard.name), value);
             add("primary", url(&shard.primary));
@@ -187,6 +192,7 @@ mod tests {
             .into_iter()
             .chain([
                 ("limits.", &schema["definitions"]["RawLimits"]["properties"]),
+                ("workbench.", &schema["definitions"]["RawWorkbench"]["properties"]),
                 ("log.", &schema["definitions"]["RawLog"]["properties"]),
             ])
         {

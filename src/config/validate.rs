@@ -11,7 +11,8 @@ use crate::config::document::{Document, FileError};
 use crate::config::raw::{OneOrMany, RawConfig, RawLogFormat, RawMethod, RawPoolMode, RawShard, RawUser};
 use crate::config::units::{FOREVER, Size, Span};
 use crate::config::{
-    Auth, AuthMethod, Config, Limits, Log, LogFormat, Pool, PoolMode, Secret, Server, Shard, Tls, User, url, verifier,
+    Auth, AuthMethod, Config, Limits, Log, LogFormat, Pool, PoolMode, Secret, Server, Shard, Tls, User, Workbench, url,
+    verifier,
 };
 
 /// [`ShardId`](crate::types::ShardId) has 16 bits, and a proxy has not the sockets for more.
@@ -62,6 +63,7 @@ impl Validator<'_> {
             auth: Auth { method, users },
             pool: self.pool(&raw.pool)?,
             limits: self.limits(&raw.limits)?,
+            workbench: self.workbench(&raw.workbench)?,
             plan_cache: self.within(&["plan_cache"], raw.plan_cache.unwrap_or(10_000), 1, 10_000_000)?,
             shards,
             log: Log {
@@ -181,6 +183,20 @@ impl Validator<'_> {
                 1_000_000,
             )?,
             drain_timeout: time(raw.drain_timeout, 30),
+        })
+    }
+
+    fn workbench(&self, raw: &crate::config::raw::RawWorkbench) -> Result<Workbench, FileError> {
+        let most = usize::MAX / 2;
+        Ok(Workbench {
+            max_rows: self.within(&["workbench", "max_rows"], raw.max_rows.unwrap_or(50_000_000), 1, most)?,
+            max_bytes: self.within(&["workbench", "max_bytes"], raw.max_bytes.map_or(8 << 30, |size| size.0), 1 << 10, most)?,
+            timeout: match raw.timeout {
+                Some(Span(Duration::ZERO)) => FOREVER,
+                Some(Span(time)) => time,
+                None => Duration::from_secs(600),
+            },
+            concurrency: self.within(&["workbench", "concurrency"], raw.concurrency.unwrap_or(8), 1, 10_000)?,
         })
     }
 

@@ -3,6 +3,7 @@
 
 pub mod explain;
 pub mod gather;
+pub mod once;
 pub mod render;
 pub mod resolve;
 pub mod tally;
@@ -10,6 +11,7 @@ pub mod work;
 
 pub use explain::explain;
 pub use gather::Gather;
+pub use once::Once;
 pub use resolve::Target;
 pub use tally::{Counted, RouteKind, ShardSet, Tally};
 pub use work::{Steps, Work};
@@ -58,6 +60,8 @@ pub struct Route {
     pub gather: Option<Arc<Gather>>,
     /// What the session does in steps where neither one shard nor a `gather` gives the answer.
     pub work: Option<Arc<Work>>,
+    /// What is put into the statement before it is sent, if it cannot be sent as it is.
+    pub once: Option<Arc<Once>>,
     /// Why there is no `gather`.
     pub alone: Option<Box<PgError>>,
     /// For people: why, one line per table or construct.

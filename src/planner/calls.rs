@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use super::functions::{self, Class};
-use super::{Planner, refuse, scope, tree};
+use super::{Planner, once, refuse, scope, tree};
 use crate::error::PgError;
 use crate::plan::Pin;
 
@@ -113,6 +113,12 @@ impl Planner<'_> {
     ) -> Result<(), PgError> {
         let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed function name")) };
         let Some(bare) = parts.last().cloned() else { return Ok(()) };
+        let byte = once::name_byte(name);
+        if matches!(&parts[..], [schema, _] if schema == "goldseam") && once::is_maker(&bare) {
+            self.floating = false;
+            self.tree.volatile += usize::from(!self.meet_maker(byte));
+            return Ok(());
+        }
         let system = parts.len() == 2 && parts.first().is_some_and(|schema| schema == "pg_catalog");
         if !system && let Some(known) = self.context.catalog.functions.get(&bare) {
             if known.immutable || self.context.vschema.local_functions.contains(&bare) {
@@ -132,6 +138,7 @@ impl Planner<'_> {
         self.tree.volatile += usize::from(functions::is_erratic(&bare));
         match functions::spread(&bare) {
             functions::Spread::Alike => {}
+            functions::Spread::Time if self.meet_time(byte) => {}
             functions::Spread::Time => {
                 self.spoil(&format!("{bare}(), which each server would answer by its own clock,"))
             }
@@ -149,6 +156,9 @@ impl Planner<'_> {
                 self.pin = self.pin.or(Some(Pin::AdvisoryLock));
             }
             Class::SessionState => {
+                if bare == "lastval" {
+                    self.meet_last(byte);
+                }
                 self.attached = true;
                 self.floating = false;
                 self.pin = Some(Pin::SessionState);
@@ -206,10 +216,6 @@ impl Planner<'_> {
     /// `nextval('name')`: the sequence must be on one shard.
     fn sequence(&mut self, function: &str, name: &ObjectName, first: Option<&FunctionArg>) -> Result<(), PgError> {
         self.floating = false;
-        self.writes = true;
-        if function == "currval" {
-            self.pin = Some(Pin::SessionState);
-        }
         // The normaliser keeps exactly these literals in the plan's key: an unquoted function name, and the literal right after
         // the parenthesis.
         let plain = name.0.last().is_some_and(|part| part.as_ident().is_some_and(|ident| ident.quote_style.is_none()));
@@ -234,16 +240,25 @@ impl Planner<'_> {
         let Some(Value::SingleQuotedString(text)) = literal.filter(|_| plain && direct) else {
             return Err(refuse::construct(&format!("{function} of a computed sequence name")));
         };
-        let parts: Option<Vec<String>> = text
-            .split('.')
-            .map(|part| match part.strip_prefix('"') {
-                Some(part) => part.strip_suffix('"').map(str::to_string),
-                None => Some(part.trim().to_ascii_lowercase()),
-            })
-            .collect();
-        let Some(parts) = parts.filter(|parts| parts.iter().all(|part| !part.is_empty() && !part.contains('"'))) else {
+        let Some(parts) = once::sequence_parts(text) else {
             return Err(refuse::construct(&format!("{function} of this sequence name")));
         };
+        if let Some(sequence) = self.named_sequence(&parts) {
+            if self.meet_sequence(once::name_byte(name), &sequence) {
+                return Ok(());
+            }
+            // Its home gives out every number once, whoever asks.
+            self.writes = true;
+            self.tree.volatile += 1;
+            return match function {
+                "currval" => Err(refuse::construct("currval in this place")),
+                _ => self.fix(sequence.home, &format!("sequence {text}")),
+            };
+        }
+        self.writes = true;
+        if function == "currval" {
+            self.pin = Some(Pin::SessionState);
+        }
         match scope::place(&self.context, &parts)? {
             scope::Place::Single { shard, .. } => self.fix(shard, &format!("sequence {text}")),
             scope::Place::Unknown | scope::Place::Temporary => {

@@ -58,6 +58,7 @@ impl Planner<'_> {
     /// Reads a condition: its equalities become facts, and every part is walked.
     pub(super) fn condition(&mut self, condition: &Expr, reach: Reach<'_>) -> Result<(), PgError> {
         for term in chain(condition, &BinaryOperator::And) {
+            self.note_filter(unwrap(term), reach);
             if !self.term(unwrap(term), reach)? {
                 self.expr(term)?;
             }

@@ -148,6 +148,15 @@ impl Planner<'_> {
 
     /// Reads the conditions of a FROM list; its scope is on the stack.
     pub(super) fn conditions(&mut self, from: From<'_>) -> Result<(), PgError> {
+        for Pending { left, right, kind, .. } in &from.joins {
+            let missing: [&[usize]; 2] = match kind {
+                Kind::Inner => [&[], &[]],
+                Kind::Left => [right, &[]],
+                Kind::Right => [left, &[]],
+                Kind::Full => [left, right],
+            };
+            self.nullable.extend(missing.into_iter().flatten());
+        }
         let mut using = std::mem::take(&mut self.using);
         for Pending { constraint, left, right, kind, on } in &from.joins {
             let reach = match kind {

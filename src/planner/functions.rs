@@ -190,6 +190,11 @@ pub fn spread(name: &str) -> Spread {
     }
 }
 
+/// Whether a function of PostgreSQL's gives the same value for the same arguments on every server, and does nothing else.
+pub fn is_pure(name: &str) -> bool {
+    class(name) == Class::Plain && spread(name) == Spread::Alike && !ERRATIC.contains(&name) && !is_aggregate(name)
+}
+
 /// Those of PostgreSQL's that give another value with each call.
 pub const ERRATIC: &[&str] = &[
     "random",

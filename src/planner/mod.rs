@@ -53,12 +53,15 @@
 mod bench;
 mod calls;
 mod condition;
+mod copy;
 mod expr;
 mod facts;
 mod from;
 mod functions;
 mod gather;
 mod local;
+mod once;
+mod reference;
 mod refuse;
 mod route;
 mod scope;
@@ -72,13 +75,13 @@ mod utility;
 mod walk;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlparser::ast::Statement;
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
-use crate::plan::{KeySource, Pin, Plan, Route, Verdict, Work};
+use crate::plan::{KeySource, Once, Pin, Plan, Route, Verdict, Work};
 use crate::sql::normalize::literal_kind;
 use crate::sql::{self, Limits, Token, TokenKind, parse};
 use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
@@ -170,10 +173,13 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     let mut planner = Planner::new(context, text, tokens);
     let mut read = None;
     let walked = match &statement {
-        Statement::Query(query) => planner.query(query).map(|outputs| {
-            planner.spread = None;
-            read = Some((&**query, outputs.part));
-        }),
+        Statement::Query(query) => {
+            planner.found.once = planner.is_single_row(query);
+            planner.query(query).map(|outputs| {
+                planner.spread = None;
+                read = Some((&**query, outputs.part));
+            })
+        }
         Statement::Insert(insert) => planner.insert(insert),
         Statement::Update(update) => planner.update(update),
         Statement::Delete(delete) => planner.delete(delete),
@@ -183,10 +189,18 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         planner.spread = None;
     }
     let effects = planner.effects();
-    let routed = walked.and_then(|()| planner.route(read.filter(|_| scatter)));
-    let routed = match &statement {
-        Statement::Query(_) if scatter && read.is_some() => planner.with_bench(routed),
-        _ => routed,
+    let routed = if planner.needs_values() {
+        // What else there is to say of it is said when the values are in their places.
+        planner.deferred(&statement)
+    } else {
+        let routed = walked.and_then(|()| {
+            planner.take_template(&statement);
+            planner.route(read.filter(|_| scatter))
+        });
+        match &statement {
+            Statement::Query(_) if scatter && read.is_some() => planner.with_bench(routed),
+            _ => routed,
+        }
     };
     let literal = planner.literal;
     let verdict = match routed {
@@ -320,7 +334,11 @@ struct Planner<'c> {
     /// Where tables are named in FROM lists.
     sites: Vec<bench::Site>,
     /// Uses of which a star, or NATURAL, means all columns.
-    starred: Vec<usize>,
+    starred: HashSet<usize>,
+    /// Terms of conditions that are about one use of a table.
+    filters: Vec<bench::Filter>,
+    /// Uses whose rows an outer join may leave out.
+    nullable: HashSet<usize>,
     /// What a workbench cannot do.
     unfit: Option<String>,
     /// Parts that are on different shards.
@@ -333,6 +351,14 @@ struct Planner<'c> {
     spoiled: Option<String>,
     /// An INSERT of several key columns from a query: which values belong together is not known.
     selected_insert: bool,
+    /// What has to be one value for the whole statement.
+    found: once::Found,
+    /// The statement as a template, once the walk is over.
+    template: Option<Once>,
+    /// Writes to reference tables.
+    copied: Vec<reference::Copied>,
+    /// A reference table whose rows are locked.
+    locked_copy: Option<(KeyspaceId, String)>,
     /// How often each parameter stands in the text.
     parameter_uses: HashMap<u16, usize>,
     /// The types that comparisons with columns and casts give to parameters.
@@ -358,6 +384,10 @@ impl<'c> Planner<'c> {
             .map(|token| token.start)
             .collect();
         Planner {
+            found: once::Found::new(text, &tokens),
+            template: None,
+            copied: Vec::new(),
+            locked_copy: None,
             context: *context,
             text,
             body: first..first + query.len(),
@@ -389,7 +419,9 @@ impl<'c> Planner<'c> {
             work: None,
             spread: None,
             sites: Vec::new(),
-            starred: Vec::new(),
+            starred: HashSet::new(),
+            filters: Vec::new(),
+            nullable: HashSet::new(),
             unfit: None,
             torn: None,
             recursions: 0,

@@ -20,6 +20,7 @@ impl Planner<'_> {
         if let Some(error) = self.torn.take() {
             return Err(error);
         }
+        self.settle_copies()?;
         let found = self.requirements();
         let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
         let spread = match (read, self.spread.take()) {
@@ -122,6 +123,7 @@ impl Planner<'_> {
             fallback,
             gather,
             work: self.work.take().map(Arc::new),
+            once: self.template.take().map(Arc::new),
             alone,
             reasons: std::mem::take(&mut self.reasons),
         })

@@ -152,6 +152,10 @@ fn check_kind(context: &Context<'_>, relation: &Relation, shard: ShardId) -> Res
 }
 
 fn undeclared(context: &Context<'_>, relation: &Arc<Relation>) -> Result<Place, PgError> {
+    // Of a sequence that several shards have, the first shard's counts.
+    if let (RelationKind::Sequence, [home, _, ..]) = (relation.kind, relation.shards.as_slice()) {
+        return Ok(Place::Single { shard: *home, relation: Some(relation.clone()) });
+    }
     if let Some(keyspace) = context.vschema.undeclared
         && let Some(shard) = context.vschema.keyspace(keyspace).shards.first()
         && relation.shards.contains(shard)

@@ -98,7 +98,15 @@ impl Planner<'_> {
 
     /// Whether a name in the rows may be that of a function that returns a set.
     fn returns_sets(&self, rows: &[Range<u32>]) -> bool {
-        let Some(tokens) = self.span(rows) else { return true };
+        self.span(rows).is_none_or(|tokens| self.calls_set(tokens))
+    }
+
+    /// Whether a name anywhere may be that of a function that returns a set.
+    pub(super) fn body_returns_sets(&self) -> bool {
+        self.tokens.get(self.body.clone()).is_none_or(|tokens| self.calls_set(tokens))
+    }
+
+    fn calls_set(&self, tokens: &[Token]) -> bool {
         tokens.windows(2).any(|pair| {
             let [name, next] = pair else { return false };
             if next.kind != TokenKind::LeftParen {
@@ -184,7 +192,7 @@ impl Planner<'_> {
     }
 
     /// `(...), (...)` from a token of the body on, up to the statement's end or to what may follow VALUES.
-    fn rows_from(&self, first: usize) -> Option<Vec<Range<u32>>> {
+    pub(super) fn rows_from(&self, first: usize) -> Option<Vec<Range<u32>>> {
         let tokens = self.tokens.get(self.body.clone())?;
         let (mut rows, mut at) = (Vec::new(), first);
         loop {
@@ -218,7 +226,7 @@ impl Planner<'_> {
     /// Takes note of a column that a write leaves to its default.
     pub(super) fn note_default(&mut self, relation: &Relation, column: &str) {
         let default = relation.column(column).and_then(|at| relation.columns.get(at)).map(|column| column.default);
-        if default == Some(ColumnDefault::Moment) && self.moment.is_none() {
+        if default == Some(ColumnDefault::Moment) && self.moment.is_none() && !self.is_supplied(column) {
             self.moment = Some(format!("the default of column \"{column}\""));
         }
     }
@@ -244,7 +252,7 @@ impl Planner<'_> {
                 Ok((Arc::new(gather), Some(proof.best())))
             }),
         };
-        if !self.timed && self.moment.is_none() {
+        if (!self.timed || self.template.is_some()) && self.moment.is_none() {
             return Some(proven);
         }
         let what = self.moment.as_deref().unwrap_or("now()");

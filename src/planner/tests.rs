@@ -40,18 +40,19 @@ impl Values for CaseValues<'_> {
     }
 }
 
-struct Bench {
-    vschema: Vschema,
+/// The layout that the cases are about.
+pub struct Bench {
+    pub vschema: Vschema,
     catalog: Catalog,
     path: Vec<String>,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         Bench { vschema: layout(), catalog: catalog(), path: vec!["public".into()] }
     }
 
-    fn context(&self) -> Context<'_> {
+    pub fn context(&self) -> Context<'_> {
         Context {
             vschema: &self.vschema,
             catalog: &self.catalog,

@@ -96,11 +96,7 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             }
             return plan;
         }
-        Command::Copy { query: Some(query), .. } => return plan_query(context, text, inside(query), false),
-        Command::Copy { query: None, from, .. } => {
-            effects.writes = *from;
-            copy(context, text, tokens, *from)
-        }
+        Command::Copy { .. } => return super::copy::plan(context, text, tokens, effects),
         Command::Fetch(_) | Command::Move(_) | Command::ClosePortal(_) => {
             // If its rows tell the time, DECLARE has said so.
             effects.timed = false;
@@ -254,53 +250,6 @@ fn every_shard(text: &str, tokens: &[Token]) -> PgError {
     PgError::unsupported(format!("{} would have to run on every shard", verb(text, tokens)))
         .with_detail("Statements that change or maintain the whole database are not spread over the shards yet.")
         .with_hint("SET goldseam.shard = '...' and run it on one shard after the other.")
-}
-
-fn copy(context: &Context<'_>, text: &str, tokens: &[Token], from: bool) -> Result<Route, PgError> {
-    let mut at = 1;
-    if tokens.get(at).is_some_and(|token| token.is(text, "binary"))
-        && !tokens.get(at + 1).is_some_and(|token| token.is(text, "from") || token.is(text, "to"))
-    {
-        at += 1;
-    }
-    let mut parts = Vec::new();
-    while let Some(name) = tokens.get(at).and_then(|token| name_of(text, *token)) {
-        parts.push(name.into_owned());
-        if tokens.get(at + 1).is_none_or(|token| token.kind != TokenKind::Dot) {
-            break;
-        }
-        at += 2;
-    }
-    let name = parts.last().cloned().unwrap_or_default();
-    let route = |route: Route, why: String| Ok(Route { reasons: vec![why], ..route });
-    match scope::place(context, &parts)? {
-        Place::Sharded { .. } => {
-            Err(PgError::unsupported(format!("COPY of sharded table \"{name}\" is not supported yet"))
-                .with_detail("Its rows would have to be split by shard key, or gathered from every shard.")
-                .with_hint("INSERT the rows key by key, or COPY on each shard by itself: SET goldseam.shard names it."))
-        }
-        Place::Reference { table, .. } if !from => route(
-            Route { keyspaces: vec![table.keyspace], ..Route::default() },
-            format!("table {name}: a copy on every shard"),
-        ),
-        Place::Reference { .. } => Err(spread(text, tokens, &name)),
-        Place::Single { shard, relation } => {
-            if relation.is_some_and(|relation| from && relation.has_triggers)
-                && !super::is_plain_shard(context, shard)
-                && !context.vschema.local_functions.contains(&name)
-            {
-                return Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules"))
-                    .with_detail("They may read or write rows that are on other shards.")
-                    .with_hint("SET goldseam.shard = '...' to take that into account yourself."));
-            }
-            let why = format!("table {name}: unsharded, on {}", context.vschema.shard_name(shard));
-            route(Route { fixed: Some(shard), ..Route::default() }, why)
-        }
-        Place::System | Place::Temporary | Place::Unknown => {
-            let why = format!("table {name}: temporary, of the system or unknown");
-            route(Route { fallback: Fallback::Attached, ..Route::default() }, why)
-        }
-    }
 }
 
 fn call(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {

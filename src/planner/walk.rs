@@ -72,7 +72,9 @@ impl Planner<'_> {
         tested: Option<Vec<Option<super::facts::Node>>>,
     ) -> Result<Outputs, PgError> {
         let join = self.tree.read_join(None);
+        let once = std::mem::take(&mut self.found.once);
         let outputs = self.query(query);
+        self.found.once = once;
         self.tree.read_join(join);
         let outputs = outputs?;
         self.tree.inside(outputs.part, tested);
@@ -87,12 +89,7 @@ impl Planner<'_> {
             let of = lock.of.as_ref().and_then(scope::parts).and_then(|parts| parts.last().cloned());
             for used in self.uses.get(first_use..).unwrap_or(&[]) {
                 if used.reference && of.as_ref().is_none_or(|of| *of == used.name) {
-                    return Err(PgError::unsupported(format!(
-                        "rows of reference table \"{}\" cannot be locked",
-                        used.name
-                    ))
-                    .with_detail("Every shard has a copy, and a lock on one copy excludes nobody who uses another.")
-                    .with_hint("Lock a row of a sharded table: FOR UPDATE OF names the tables to lock."));
+                    self.locked_copy.get_or_insert_with(|| (used.table.keyspace, used.name.clone()));
                 }
             }
         }
@@ -122,7 +119,7 @@ impl Planner<'_> {
                 query.recursive = self.recursions > recursions;
                 if query.body.and_then(|body| self.tree.parts.get(body)).is_some_and(|body| matches!(body, Part::Write))
                 {
-                    self.spoil("INSERT, UPDATE or DELETE inside WITH");
+                    self.spoil(super::reference::WRITE_IN_WITH);
                 }
             }
             outputs.rename(&alias_columns(&cte.alias));
@@ -316,7 +313,9 @@ impl Planner<'_> {
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expr) => {
+                    let met = self.met();
                     self.expr(expr)?;
+                    self.note_named(expr, met);
                     let name = match expr {
                         Expr::Identifier(ident) => Some(ident),
                         Expr::CompoundIdentifier(idents) => idents.last(),
@@ -372,7 +371,7 @@ impl Planner<'_> {
 
     fn star(&mut self, at: usize, merged: bool, outputs: &mut Outputs) {
         let Some(instance) = self.instances.get(at).cloned() else { return };
-        self.starred.push(at);
+        self.starred.insert(at);
         outputs.complete &= instance.complete && !merged;
         for column in &instance.columns {
             // Of two columns of one name nothing can be said: the facts go by names.

@@ -31,12 +31,9 @@ impl Planner<'_> {
     /// Writes to copies and through triggers are not followed.
     fn check_target(&self, place: &Place) -> Result<(), PgError> {
         match place {
-            Place::Reference { table, .. } => {
-                Err(PgError::unsupported(format!("reference table \"{}\" cannot be written to yet", table.name))
-                    .with_detail("Every shard has a copy, and all of them would have to change at once.")
-                    .with_hint("Write to each shard by itself: SET goldseam.shard names it."))
+            Place::Reference { table, relation } | Place::Sharded { table, relation } => {
+                self.check_triggers(&table.name, relation)
             }
-            Place::Sharded { table, relation } => self.check_triggers(&table.name, relation),
             Place::Single { shard, relation: Some(relation) } if !super::is_plain_shard(&self.context, *shard) => {
                 self.check_triggers(&relation.name, relation)
             }
@@ -87,6 +84,12 @@ impl Planner<'_> {
         let alias = insert.table_alias.as_ref().map(|alias| (&alias.alias, Vec::new()));
         let at = self.used(place.clone(), &parts, alias)?;
         let columns: Option<Vec<String>> = insert.columns.iter().map(column_name).collect();
+        if self.supply(insert, &place) {
+            return Ok(());
+        }
+        if let Place::Reference { table, relation } = &place {
+            self.copy_insert(at, table, relation, insert);
+        }
         match &place {
             Place::Sharded { table, relation } => {
                 let Some(columns) = columns else { return Err(refuse::construct("INSERT into part of a column")) };
@@ -142,7 +145,22 @@ impl Planner<'_> {
 
     /// The source of an INSERT whose rows need no place: DEFAULT is fine in it.
     fn insert_source(&mut self, source: &Query) -> Result<(), PgError> {
-        self.query(source).map(drop)
+        match (&*source.body, &source.with) {
+            (SetExpr::Values(values), None) if source.order_by.is_none() && source.limit_clause.is_none() => {
+                values.rows.iter().try_for_each(|row| self.row(&row.content))
+            }
+            _ => self.query(source).map(drop),
+        }
+    }
+
+    /// A row of VALUES in an INSERT: each of its values is evaluated once.
+    fn row(&mut self, row: &[Expr]) -> Result<(), PgError> {
+        let given = || row.iter().filter(|value| !is_default(value));
+        let once = std::mem::replace(&mut self.found.once, self.scopes.is_empty() && self.reading.is_empty());
+        self.note_row(given());
+        let walked = self.exprs(given());
+        self.found.once = once;
+        walked
     }
 
     fn insert_rows(
@@ -177,14 +195,14 @@ impl Planner<'_> {
                 self.check_defaults(table, relation, targets.get(..width.min(targets.len())).unwrap_or(&[]), &keys)?;
                 for row in &values.rows {
                     for (target, value) in targets.iter().zip(&row.content) {
-                        if is_default(value) {
+                        if is_default(value) && !self.is_supplied_default(value) {
                             if default_of(relation, target) == Some(ColumnDefault::Sequence) {
                                 return Err(refuse::sequence_default(&table.name, target));
                             }
                             self.note_default(relation, target);
                         }
                     }
-                    self.exprs(row.content.iter().filter(|value| !is_default(value)))?;
+                    self.row(&row.content)?;
                 }
                 for key in &keys {
                     let place = targets.iter().position(|target| target == key);
@@ -296,6 +314,9 @@ impl Planner<'_> {
         }
         let first = self.instances.len();
         let (at, place) = self.target(&update.table)?;
+        if let Place::Reference { table, relation } = &place {
+            self.copy_update(at, table, relation, update);
+        }
         let mut from = self.from(list)?;
         from.scope.instances.insert(0, at);
         let own: Vec<(String, String)> =
@@ -306,10 +327,19 @@ impl Planner<'_> {
                 if own.iter().any(|(original, _)| *original == target) {
                     return Err(refuse::key_update(&target));
                 }
-                if let Place::Sharded { relation, .. } = &place
+                if let Place::Sharded { table, relation } = &place
+                    && is_default(&assignment.value)
+                    && !self.meet_default(relation, &target, &assignment.value)
+                {
+                    if default_of(relation, &target) == Some(ColumnDefault::Sequence) {
+                        return Err(refuse::sequence_default(&table.name, &target));
+                    }
+                    self.note_default(relation, &target);
+                }
+                if let Place::Reference { relation, .. } = &place
                     && is_default(&assignment.value)
                 {
-                    self.note_default(relation, &target);
+                    self.meet_default(relation, &target, &assignment.value);
                 }
             }
         }
@@ -339,6 +369,9 @@ impl Planner<'_> {
         let [target] = targets.as_slice() else { return Err(refuse::construct("DELETE from several tables")) };
         let first = self.instances.len();
         let (at, place) = self.target(target)?;
+        if let Place::Reference { table, relation } = &place {
+            self.copy_delete(at, table, relation, delete);
+        }
         let mut from = self.from(delete.using.as_deref().unwrap_or(&[]))?;
         from.scope.instances.insert(0, at);
         self.open_write(at, first, &mut from);
@@ -449,14 +482,14 @@ fn check_conflict(
 }
 
 /// The columns that an assignment sets.
-fn assigned(assignment: &Assignment) -> Option<Vec<String>> {
+pub(super) fn assigned(assignment: &Assignment) -> Option<Vec<String>> {
     match &assignment.target {
         AssignmentTarget::ColumnName(name) => Some(vec![column_name(name)?]),
         AssignmentTarget::Tuple(names) => names.iter().map(column_name).collect(),
     }
 }
 
-fn column_name(name: &ObjectName) -> Option<String> {
+pub(super) fn column_name(name: &ObjectName) -> Option<String> {
     match scope::parts(name)?.as_slice() {
         [name] => Some(name.clone()),
         _ => None,
@@ -464,7 +497,7 @@ fn column_name(name: &ObjectName) -> Option<String> {
 }
 
 /// DEFAULT is no expression, but the grammar reads it as a name.
-fn is_default(expr: &Expr) -> bool {
+pub(super) fn is_default(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 

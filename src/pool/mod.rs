@@ -16,12 +16,14 @@
 //! - `lease`: connections and places on loan, and what their drop does.
 //! - `upkeep`: what becomes old is closed, what should be warm is opened.
 //! - [`Directories`]: the tables of directory vindexes.
+//! - [`Sequences`]: numbers of sequences, a block at a time.
 //!
 //! It must not know of statements, plans or clients.
 
 mod directory;
 mod gate;
 mod lease;
+mod sequences;
 mod shard;
 mod stats;
 mod upkeep;
@@ -32,6 +34,7 @@ mod tests;
 pub use directory::Directories;
 pub use gate::Gate;
 pub use lease::Lease;
+pub use sequences::Sequences;
 pub use stats::PoolStats;
 
 use std::collections::HashMap;
@@ -155,6 +158,25 @@ impl Pools {
                     Turn::Wait(_) => unreachable!("a waiter is granted a connection or a place"),
                 }
             }
+        };
+        slot.connect(&options).await
+    }
+
+    /// A connection at once: an idle one, or a new one beyond the pool's size. For whoever holds other connections already: if those waited
+    /// here for one another, all would wait for ever. Whoever asks bounds how many there are.
+    ///
+    /// # Cancel safety
+    /// As [`Pools::checkout`].
+    pub async fn extra(&self, shard: ShardId, login: &Arc<Login>) -> Result<Lease, PgError> {
+        let (slot, options) = {
+            let current = self.current.load();
+            let Some(pool) = current.shards.get(usize::from(shard.0)) else {
+                return Err(PgError::new(SqlState::INTERNAL_ERROR, format!("there is no shard number {}", shard.0)));
+            };
+            if let Some(lease) = pool.try_checkout(login) {
+                return Ok(lease);
+            }
+            (pool.extra(login, self.user(&login.user)), current.topology.options().clone())
         };
         slot.connect(&options).await
     }

@@ -152,6 +152,18 @@ impl ShardPool {
         Turn::Wait(Waiter::new(self.clone(), login.clone(), ticket, receiver))
     }
 
+    /// A place beyond all limits, for whoever holds other connections already and must not wait for one.
+    pub fn extra(self: &Arc<Self>, login: &Arc<Login>, user: Arc<UserCount>) -> Slot {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let pool = state.logins.entry(login.clone()).or_insert_with(|| LoginState::new(user));
+        pool.user.open.fetch_add(1, Ordering::AcqRel);
+        pool.open += 1;
+        pool.connecting += 1;
+        state.open += 1;
+        Slot::new(self.clone(), login.clone())
+    }
+
     /// A connection comes back: to whoever waits, to rest, or to its end.
     pub fn give_back(self: &Arc<Self>, login: &Arc<Login>, mut backend: Box<Backend>) {
         let limits = self.limits.load();

@@ -139,6 +139,20 @@ pub fn with_shard(message: &[u8], shard: &str) -> BytesMut {
     out
 }
 
+/// A whole ErrorResponse or NoticeResponse again, with its place in the statement's text so many characters further on.
+pub fn moved(message: &[u8], by: u32) -> BytesMut {
+    let body = message.get(HEADER..).unwrap_or_default();
+    let place = ErrorFields::new(body).text(b'P').and_then(|place| place.parse::<u32>().ok());
+    let Some(place) = place.filter(|_| by > 0) else { return BytesMut::from(message) };
+    let mut out = without_field(message, b'P');
+    // In front of the byte that ends the fields.
+    out.truncate(out.len() - 1);
+    out.put_slice(format!("P{}\0\0", place.saturating_add(by)).as_bytes());
+    let length = (out.len() - 1) as i32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
 /// A whole ErrorResponse or NoticeResponse again, without one of its fields.
 pub fn without_field(message: &[u8], field: u8) -> BytesMut {
     let body = message.get(HEADER..).unwrap_or_default();
@@ -151,6 +165,19 @@ pub fn without_field(message: &[u8], field: u8) -> BytesMut {
         out.put_u8(0);
     }
     out.put_u8(0);
+    let length = (out.len() - 1) as i32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
+/// A whole ErrorResponse or NoticeResponse again, with another value for one of its fields.
+pub fn with_field(message: &[u8], field: u8, value: &str) -> BytesMut {
+    let mut out = without_field(message, field);
+    // Before the byte that ends the fields.
+    out.truncate(out.len().saturating_sub(1));
+    out.put_u8(field);
+    out.extend(value.bytes().filter(|byte| *byte != 0));
+    out.put_slice(&[0, 0]);
     let length = (out.len() - 1) as i32;
     out[1..5].copy_from_slice(&length.to_be_bytes());
     out

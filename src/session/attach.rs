@@ -5,7 +5,6 @@ use super::registry::{CancelTarget, Status};
 use super::relay::Expect;
 use super::{Held, Session, Trouble};
 use crate::config::PoolMode;
-use crate::error::PgError;
 use crate::plan::Pin;
 use crate::protocol::request;
 use crate::types::ShardId;
@@ -21,7 +20,7 @@ impl Session {
             if self.held[index].lease.shard == shard {
                 return Ok(());
             }
-            self.leave_shard(index, shard).await?;
+            self.leave_shard(shard).await?;
         }
         self.may_join(shard)?;
         let index = self.hold(shard).await?;
@@ -67,10 +66,7 @@ impl Session {
     }
 
     /// Leaves the attached backend for another shard: for good, if nothing was done there that ties the transaction to it.
-    async fn leave_shard(&mut self, index: usize, to: ShardId) -> Result<(), Trouble> {
-        if self.transaction.is_idle() && self.batch.tied {
-            return Err(self.tied_batch(index, Some(to)).into());
-        }
+    async fn leave_shard(&mut self, to: ShardId) -> Result<(), Trouble> {
         if !self.transaction.is_idle() && !self.transaction.is_floating() {
             // Before anything is waited for: a refusal fails the block where it is.
             self.may_join(to)?;
@@ -98,18 +94,6 @@ impl Session {
         self.transaction.leave();
         self.detach();
         Ok(())
-    }
-
-    /// The refusal of a pipeline that would have to be one transaction over several shards.
-    pub(super) fn tied_batch(&self, index: usize, to: Option<ShardId>) -> PgError {
-        let here = &self.held[index].lease.shard_name;
-        let there = match to {
-            Some(shard) => format!("\"{}\"", self.state.vschema.shard_name(shard)),
-            None => "others".into(),
-        };
-        PgError::unsupported(format!("statements of one pipeline lead to shards \"{here}\" and {there}"))
-            .with_detail("Between two Sync messages all statements are one transaction, and it is on one shard.")
-            .with_hint("Send a Sync after each statement, or send the statements within BEGIN and COMMIT.")
     }
 
     /// The transaction is over: backends that nothing pins go back to the pool.

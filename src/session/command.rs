@@ -23,6 +23,8 @@ pub(super) enum Action {
     End { commit: bool, chain: bool },
     /// All participants have to do it.
     Everywhere(Everywhere),
+    /// A prepared statement runs that leads to several shards, or nobody knows yet where.
+    Execute(Box<super::sql_execute::Execution>),
     /// A backend has to do it.
     Forward {
         destination: Destination,
@@ -90,10 +92,12 @@ impl Session {
                 if !self.transaction.release(name) {
                     return Err(no_savepoint(name).into());
                 }
+                self.declared_released();
                 Action::Answer(Answer::tag("RELEASE"))
             }
             Command::RollbackTo(name) if matches!(state, State::Virtual { .. }) => {
                 let Some(before) = self.transaction.rollback_to(name) else { return Err(no_savepoint(name).into()) };
+                self.declared_rolled_back();
                 self.restore(before);
                 Action::Answer(Answer::tag("ROLLBACK"))
             }
@@ -163,6 +167,10 @@ impl Session {
                 Action::reset(self.anywhere(), after, self.base.server.restore_statements(None, false))
             }
             Command::Discard(DiscardTarget::All) => self.discard_all()?,
+            Command::Discard(DiscardTarget::Sequences) => {
+                self.forget_numbers();
+                Action::forward(here, Effects::default(), After::Recheck)
+            }
             Command::Discard(_) => Action::forward(here, Effects::default(), After::Recheck),
             Command::Prepare { name, types, body } => {
                 let types = types.clone().and_then(|range| text.get(range)).map(str::to_owned);
@@ -283,6 +291,7 @@ impl Session {
             (Command::Commit { chain } | Command::Rollback { chain }, State::Virtual { failed }) => {
                 let commits = matches!(command, Command::Commit { .. }) && !failed;
                 let characteristics = chain.then(|| self.transaction.characteristics());
+                self.keep_declared(commits);
                 if commits {
                     self.transaction.commit();
                 } else if let Some(before) = self.transaction.rollback() {

@@ -110,6 +110,7 @@ impl Session {
             self.roll_back_all().await;
             lost.map_or(Ok(false), |error| Err(Trouble::Refused(error)))
         };
+        self.keep_declared(matches!(outcome, Ok(true)));
         if let Ok(true) = outcome {
             self.transaction.commit();
         } else {
@@ -392,10 +393,12 @@ impl Session {
         Ok(match &what {
             Everywhere::Release(name) => {
                 self.transaction.release(name);
+                self.declared_released();
                 Answer::tag("RELEASE")
             }
             Everywhere::RollbackTo(name) => {
                 if let Some(before) = self.transaction.rollback_to(name) {
+                    self.declared_rolled_back();
                     self.restore(before);
                 }
                 for index in &concerned {

@@ -4,7 +4,13 @@
 //! FETCH names no table, so that in a transaction over several shards nothing but the cursor's name says where to go. Portals of
 //! the protocol and cursors of SQL are one space of names (`src/backend/utils/mmgr/portalmem.c`).
 //!
+//! A cursor over several shards is the session's own: see [`declared`], its movements in [`rows`], and what clients ask of it in [`fetch`].
+//!
 //! A cursor that a function has opened is not known here: FETCH of it goes to the attached backend, and is PostgreSQL's error if it is another's.
+
+pub(super) mod declared;
+pub(super) mod fetch;
+mod rows;
 
 use super::route::Destination;
 use super::{Session, Trouble};
@@ -45,7 +51,7 @@ impl Session {
             .with_hint("Use RETURNING, or currval() of the sequence."))
     }
 
-    fn cursor_shard(&self, name: &str) -> Option<ShardId> {
+    pub(super) fn cursor_shard(&self, name: &str) -> Option<ShardId> {
         self.cursors.iter().rev().find(|cursor| cursor.name == name).map(|cursor| cursor.shard)
     }
 
@@ -54,6 +60,9 @@ impl Session {
         if may_declare(text)
             && let Command::Declare { name, hold, .. } = sql::classify(text)
         {
+            if self.is_declared(&name) {
+                return Err(PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
+            }
             self.open_cursor(&name, shard, hold)?;
         }
         Ok(())
@@ -100,7 +109,7 @@ impl Session {
 }
 
 /// Whether it is worth a closer look: the first word is DECLARE, or a comment stands before it.
-fn may_declare(text: &str) -> bool {
+pub(super) fn may_declare(text: &str) -> bool {
     let text = text.trim_ascii_start().as_bytes();
     let declare = |text: &[u8]| text.get(..7).is_some_and(|word| word.eq_ignore_ascii_case(b"declare"));
     match text.first() {

@@ -148,6 +148,7 @@ impl Session {
                     b'I' => {
                         self.held[index].part = None;
                         self.close_cursors();
+                        self.keep_declared(!failed);
                         if self.participants().next().is_some() {
                             // Nothing that is let through does this; a part that were forgotten would be lost in silence.
                             self.doom(PgError::new(
@@ -206,6 +207,7 @@ impl Session {
 
     fn note_failure(&mut self, index: usize) {
         self.failed = true;
+        self.sequence.iter_mut().for_each(|sequence| sequence.failed = true);
         self.undo_skipped(index);
         let (unparsed, out_of_step) = self.relay.take_undone();
         let held = &mut self.held[index];
@@ -243,6 +245,7 @@ impl Session {
                 let characteristics = chain.then(|| self.transaction.characteristics());
                 self.held[index].part = None;
                 // COMMIT of a failed transaction is answered with ROLLBACK.
+                self.keep_declared(tag.as_bytes() != b"ROLLBACK");
                 if tag.as_bytes() == b"ROLLBACK" {
                     if let Some(before) = self.transaction.rollback() {
                         self.restore(before);
@@ -264,9 +267,11 @@ impl Session {
             }
             After::Release { name } => {
                 self.transaction.release(&name);
+                self.declared_released();
             }
             After::RollbackTo { name } => {
                 if let Some(before) = self.transaction.rollback_to(&name) {
+                    self.declared_rolled_back();
                     self.restore(before);
                     self.held[index].lease.settings = self.settings.server.clone();
                 }
@@ -308,6 +313,8 @@ impl Session {
                 self.names.clear();
                 self.unnamed = None;
                 self.portals.clear();
+                self.declared.clear();
+                self.forget_numbers();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
                 held.lease.prepared.clear();

@@ -10,12 +10,16 @@ use std::sync::atomic::Ordering;
 use bytes::BytesMut;
 
 use super::command::Action;
+use super::cursors::declared::Declaration;
+use super::cursors::fetch::Fetching;
+use super::cursors::may_declare;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
 use super::route::{Destination, aside};
 use super::scatter::Scattered;
 use super::work::Working;
+use super::sql_execute::{Execution, arguments_of};
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::values::BoundValues;
@@ -48,11 +52,15 @@ pub(super) enum Portal {
     /// On the attached backend.
     Remote { plan: Arc<Plan>, after: After },
     /// Here.
-    Local { statement: Arc<Statement> },
+    Local { statement: Arc<Statement>, formats: Vec<i16> },
     /// On several shards; taken out while it is at work.
     Scatter(Option<Box<Scattered>>),
     /// Answered in steps; taken out while it is at work.
     Work(Option<Box<Working>>),
+    /// DECLARE of a cursor over several shards; taken out when it is executed.
+    Declare(Option<Box<Declaration>>),
+    /// FETCH or MOVE of such a cursor.
+    Fetch(Fetching),
 }
 
 impl Session {
@@ -219,10 +227,38 @@ impl Session {
             let mut answer = BytesMut::new();
             encode::bind_complete(&mut answer);
             self.answer(answer);
-            self.set_portal(view.portal, Portal::Local { statement })?;
+            let formats = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
+            self.set_portal(view.portal, Portal::Local { statement, formats })?;
             return Ok(());
         }
+        if may_declare(&statement.text) {
+            let values = BoundValues {
+                text: &statement.text,
+                literals: &statement.literals,
+                types: &statement.types,
+                bind: &view,
+            };
+            if let Some(declaration) = self.bound_declaration(&statement, &values, frame)? {
+                return self.bind_here(view.portal, Portal::Declare(Some(Box::new(declaration)))).await;
+            }
+        }
+        if let Some(fetch) = self.own_fetch(&statement.text) {
+            let formats = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
+            return self.bind_here(view.portal, Portal::Fetch(Fetching::new(&fetch, formats))).await;
+        }
+        self.bind_statement(frame, view, statement, 0).await
+    }
+
+    /// Bind of a statement that is no command. `round`: how often it has got values that are one for the whole.
+    pub(super) async fn bind_statement(
+        &mut self,
+        frame: &[u8],
+        view: BindView<'_>,
+        statement: Arc<Statement>,
+        round: usize,
+    ) -> Result<(), Trouble> {
         let plan = self.plan_for(&statement);
+        let typed = if statement.sql_types.is_some() { self.twin(&statement)? } else { statement.clone() };
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
             false => After::Nothing,
@@ -231,16 +267,19 @@ impl Session {
             let values = BoundValues {
                 text: &statement.text,
                 literals: &statement.literals,
-                types: &statement.types,
+                types: &typed.types,
                 bind: &view,
             };
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
+        if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {
+            return Box::pin(self.bind_filled(&view, &statement, filled, round)).await;
+        }
         if let Destination::Shards { shards, rows } = destination {
-            return Box::pin(self.bind_scatter(frame, &view, statement, &plan, (shards, rows))).await;
+            return Box::pin(self.bind_scatter(frame, &view, typed, &plan, (shards, rows))).await;
         }
         if destination == Destination::Work {
-            return Box::pin(self.bind_work(frame, &view, statement, &plan)).await;
+            return Box::pin(self.bind_work(frame, &view, typed, &plan)).await;
         }
         self.admit_state(&destination, &plan.effects)?;
         self.close_if_work(view.portal).await?;
@@ -261,6 +300,17 @@ impl Session {
         self.relay.expect(Expect::Bind { pass: true });
         self.set_portal(view.portal, Portal::Remote { plan, after })?;
         Ok(())
+    }
+
+    /// Bind of what the session itself does, beside the shards.
+    async fn bind_here(&mut self, name: &str, portal: Portal) -> Result<(), Trouble> {
+        self.prove_all().await?;
+        self.close_if_work(name).await?;
+        self.close_if_scatter(name).await?;
+        let mut answer = BytesMut::new();
+        encode::bind_complete(&mut answer);
+        self.answer(answer);
+        Ok(self.set_portal(name, portal)?)
     }
 
     pub(super) fn set_portal(&mut self, name: &str, portal: Portal) -> Result<(), PgError> {
@@ -285,11 +335,19 @@ impl Session {
                 let statement = self.named(subject.name)?;
                 if statement.is_command {
                     let command = sql::classify(&statement.text);
+                    if let Command::Execute { name, .. } = &command {
+                        return Box::pin(self.describe_execute(name, &[], true)).await;
+                    }
                     self.prove_all().await?;
                     let mut answer = BytesMut::new();
                     encode::parameter_description(&mut answer, &[]);
                     Answer::describe(local_columns(&command).as_deref(), &mut answer);
                     self.answer(answer);
+                    return Ok(());
+                }
+                if self.own_fetch(&statement.text).is_some()
+                    && Box::pin(self.describe_fetch_text(&statement.text)).await?
+                {
                     return Ok(());
                 }
                 let index = self.attach_for(&statement).await?;
@@ -306,11 +364,31 @@ impl Session {
                     return Box::pin(self.describe_work(subject.name)).await;
                 }
                 self.open_pending().await?;
-                if let Some((_, Portal::Local { statement })) =
+                let found = self.portals.iter().find(|(name, _)| name == subject.name);
+                if let Some((_, Portal::Fetch(fetching))) = found {
+                    let fetching = fetching.clone();
+                    return Box::pin(self.describe_fetch(&fetching)).await;
+                }
+                if let Some((_, Portal::Declare(_))) = found {
+                    let mut answer = BytesMut::new();
+                    encode::no_data(&mut answer);
+                    self.prove_all().await?;
+                    self.answer(answer);
+                    return Ok(());
+                }
+                if found.is_none() && Box::pin(self.describe_declared(subject.name)).await? {
+                    return Ok(());
+                }
+                if let Some((_, Portal::Local { statement, formats })) =
                     self.portals.iter().find(|(name, _)| name == subject.name)
                 {
+                    let command = sql::classify(&statement.text);
+                    if let Command::Execute { name, .. } = &command {
+                        let (name, formats) = (name.to_string(), formats.clone());
+                        return Box::pin(self.describe_execute(&name, &formats, false)).await;
+                    }
                     let mut answer = BytesMut::new();
-                    Answer::describe(local_columns(&sql::classify(&statement.text)).as_deref(), &mut answer);
+                    Answer::describe(local_columns(&command).as_deref(), &mut answer);
                     self.prove_all().await?;
                     self.answer(answer);
                     return Ok(());
@@ -339,9 +417,12 @@ impl Session {
         }
         self.open_pending().await?;
         self.prove_all().await?;
+        if let Some(own) = self.own_portal(view.portal) {
+            return Box::pin(self.execute_own(view.portal, view.max_rows, own)).await;
+        }
         self.attach_portal(view.portal).await?;
         let local = match self.portals.iter().find(|(name, _)| name == view.portal) {
-            Some((_, Portal::Local { statement })) => Some(statement.clone()),
+            Some((_, Portal::Local { statement, formats })) => Some((statement.clone(), formats.clone())),
             Some((_, Portal::Remote { plan, after: meant })) => {
                 after = meant.clone();
                 let effects = plan.effects.clone();
@@ -350,10 +431,10 @@ impl Session {
                 None
             }
             None if self.attached.is_none() => return Err(no_portal(view.portal).into()),
-            Some((_, Portal::Scatter(_) | Portal::Work(_))) | None => None,
+            Some(_) | None => None,
         };
-        if let Some(statement) = local {
-            return self.execute_command(&statement).await;
+        if let Some((statement, formats)) = local {
+            return self.execute_command(&statement, &formats).await;
         }
         let Some(index) = self.attached else { return Err(no_portal(view.portal).into()) };
         self.batch.executed = true;
@@ -365,7 +446,7 @@ impl Session {
     }
 
     /// Runs a command that the session itself acts on.
-    async fn execute_command(&mut self, statement: &Statement) -> Result<(), Trouble> {
+    async fn execute_command(&mut self, statement: &Statement, formats: &[i16]) -> Result<(), Trouble> {
         let command = sql::classify(&statement.text);
         let text = statement.text.trim().trim_end_matches(';');
         if matches!(command, Command::Empty) {
@@ -374,10 +455,15 @@ impl Session {
             self.answer(answer);
             return Ok(());
         }
-        if matches!(command, Command::Execute { .. }) {
-            return Err(PgError::unsupported("EXECUTE within the extended query protocol is not supported")
-                .with_hint("Send it as a simple query, or bind the statement by its name.")
-                .into());
+        if let Command::ClosePortal(name) = &command
+            && !self.transaction.is_failed()
+            && Box::pin(self.close_declared(name.as_deref())).await?
+            && name.is_some()
+        {
+            let mut bytes = BytesMut::new();
+            Answer::tag("CLOSE CURSOR").write(true, &mut bytes);
+            self.answer(bytes);
+            return Ok(());
         }
         match self.command(text, &command)? {
             Action::Answer(answer) => {
@@ -399,11 +485,23 @@ impl Session {
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
             }
-            Action::Forward { destination, effects, after, text: changed, then, .. } => {
+            Action::Execute(execution) => return Box::pin(self.execute_prepared(*execution, formats, false)).await,
+            Action::Forward { destination, effects, after, text: changed, then, needs } => {
+                if let (Some(statement), false) = (&needs, formats.is_empty()) {
+                    // Its rows in the client's formats: bound like a statement of the protocol.
+                    let Command::Execute { args, .. } = &command else { return Err(Trouble::Skipped) };
+                    let arguments = args.clone().and_then(|range| text.get(range));
+                    let arguments = arguments_of(arguments, &self.state.sql_limits())?;
+                    let execution = Execution { statement: statement.clone(), arguments };
+                    return Box::pin(self.execute_prepared(execution, formats, false)).await;
+                }
                 let shard = self.locate(destination).await?;
                 self.admit(shard, &effects)?;
                 self.attach(shard).await?;
                 let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+                if let Some(statement) = &needs {
+                    self.have_kept(index, statement);
+                }
                 self.note_effects(&effects);
                 self.batch.executed = true;
                 self.batch.tied = true;
@@ -431,7 +529,11 @@ impl Session {
             }
             SubjectKind::Portal => {
                 self.journal.push(Change::Taken(None));
-                if self.close_if_work(subject.name).await? || self.close_if_scatter(subject.name).await? {
+                let unbound = !self.portals.iter().any(|(name, _)| name == subject.name);
+                if self.close_if_work(subject.name).await?
+                    || self.close_if_scatter(subject.name).await?
+                    || (unbound && Box::pin(self.close_declared(Some(subject.name))).await?)
+                {
                     let mut answer = BytesMut::new();
                     encode::close_complete(&mut answer);
                     self.answer(answer);
@@ -473,7 +575,7 @@ fn not_text(bind: &BindView<'_>) -> Option<PgError> {
 
 /// Whether a statement ties its batch to its shard. Reads do not: under READ COMMITTED each statement has a snapshot of its own, so that
 /// reads of one implicit transaction may as well be of several.
-fn ties(effects: &crate::plan::Effects) -> bool {
+pub(super) fn ties(effects: &crate::plan::Effects) -> bool {
     effects.writes || effects.timed || effects.pin.is_some() || effects.ddl
 }
 

@@ -96,7 +96,11 @@ impl Session {
                 }
             }
         }
-        self.poll_pinned(cx);
+        if self.copying.is_none() {
+            self.poll_pinned(cx);
+        } else if self.poll_copying(cx) {
+            return Poll::Ready(News::Backend);
+        }
         let soon = self.own_only && self.attached.is_some() && self.relay.awaits_ready();
         if !self.client.outgoing.is_empty() && !soon {
             self.own_only = false;
@@ -232,6 +236,15 @@ impl Session {
             }
         } else {
             self.doom(error.clone());
+        }
+        if let Some(sequence) = &mut self.sequence {
+            // What ends a query of several statements sees to its ReadyForQuery.
+            if !std::mem::replace(&mut sequence.failed, true) {
+                self.lost = None;
+                self.meter_failed(error.code);
+                encode::error_response(&mut self.client.outgoing, &error);
+            }
+            return Ok(());
         }
         let waited_for = ready_due || self.batch.open;
         if waited_for {

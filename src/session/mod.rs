@@ -9,7 +9,8 @@
 //! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
 //!    the backend returns to the pool.
 //!
-//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`].
+//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
+//! COPY, see [`copy`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
@@ -20,19 +21,24 @@ mod attach;
 mod begin;
 mod command;
 mod commit;
+mod copy;
 mod cursors;
 mod effects;
 mod extended;
+mod fresh;
 mod gate;
 mod io;
 mod local;
 pub mod meter;
+mod once;
 mod participants;
 mod prove;
 mod refuse;
 mod route;
 mod scatter;
+mod sequence;
 mod simple;
+mod sql_execute;
 mod sql_prepare;
 mod sync;
 mod work;
@@ -68,6 +74,7 @@ use participants::Part;
 use plan_cache::PlanContext;
 use registry::{Registration, Status};
 use relay::Relay;
+use sequence::Sequence;
 use settings::SessionSettings;
 use shared::{Shared, State};
 use statements::Statement;
@@ -108,6 +115,8 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A COPY from the client to several shards.
+    copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
     ddl: bool,
     names: HashMap<String, Arc<Statement>>,
@@ -117,7 +126,11 @@ pub struct Session {
     unopened: Option<Box<str>>,
     /// Where cursors and portals are that outlive their batch.
     cursors: Vec<Cursor>,
+    /// Cursors over several shards.
+    declared: Vec<cursors::declared::Declared>,
     batch: Batch,
+    /// A query of several statements that are done one by one.
+    sequence: Option<Box<Sequence>>,
     /// Texts that the backend has been asked to accept.
     proving: VecDeque<Arc<Statement>>,
     /// What the client's Parse and Close messages did to its names, in order, as long as their answers may not have come.
@@ -128,6 +141,8 @@ pub struct Session {
     lost: Option<Box<PgError>>,
     /// The block is the session's own, for one statement over several shards: the client knows of none.
     implicit: bool,
+    /// Numbers that it got from sequences.
+    drawn: once::Drawn,
     /// The backend is being left for another: the end of its transaction is not the client's.
     leaving: bool,
     /// What pins the attached backend may be gone.
@@ -250,18 +265,22 @@ impl Session {
             after: VecDeque::new(),
             failed: false,
             copy_in: false,
+            copying: None,
             ddl: false,
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
             unopened: None,
             cursors: Vec::new(),
+            declared: Vec::new(),
             batch: Batch::default(),
+            sequence: None,
             proving: VecDeque::new(),
             journal: Vec::new(),
             turn: 0,
             lost: None,
             implicit: false,
+            drawn: once::Drawn::default(),
             leaving: false,
             recheck: false,
             own_only: false,
@@ -329,7 +348,11 @@ impl Session {
 
     async fn serve(&mut self) -> Result<(), Over> {
         loop {
+            self.mind_copy().await?;
             self.act_on_frames().await?;
+            if self.go_on().await? {
+                continue;
+            }
             self.settle().await?;
             if self.handle.is_stopped() && self.is_at_rest() {
                 return Err(PgError::fatal(
@@ -344,7 +367,7 @@ impl Session {
 
     /// Between transactions, with nothing under way.
     fn is_at_rest(&self) -> bool {
-        self.transaction.is_idle() && self.relay.is_idle() && !self.batch.open
+        self.transaction.is_idle() && self.relay.is_idle() && !self.batch.open && self.sequence.is_none()
     }
 
     /// Acts on every whole frame that may be acted on now.
@@ -388,7 +411,10 @@ impl Session {
     fn accepts_frames(&self) -> bool {
         let unsent = self.attached.map_or(0, |index| self.held[index].lease.outgoing.len());
         unsent < io::HIGH_WATER
-            && (self.copy_in || (!self.relay.awaits_ready() && self.client.outgoing.len() < io::HIGH_WATER))
+            && (self.copy_in
+                || (self.sequence.is_none()
+                    && !self.relay.awaits_ready()
+                    && self.client.outgoing.len() < io::HIGH_WATER))
     }
 
     async fn act(&mut self, tag: u8, frame: &[u8]) -> Result<(), Over> {
@@ -396,9 +422,11 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
+        let simple_copy = self.is_simple_copy();
         let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         let outcome = match tag {
             _ if waited.is_err() => waited,
+            _ if self.copying.is_some() => Box::pin(self.copy_message(tag, frame)).await,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -429,6 +457,8 @@ impl Session {
                 .into());
             }
         };
+        // The end of a COPY that came as a simple query is that query's.
+        let tag = if simple_copy { b'S' } else { tag };
         self.tell(outcome, tag, frame).await
     }
 
@@ -437,6 +467,12 @@ impl Session {
         if !self.is_at_rest() {
             return Ok(());
         }
+        self.part_with_backends().await;
+        Ok(())
+    }
+
+    /// A transaction is over.
+    async fn part_with_backends(&mut self) {
         if std::mem::take(&mut self.ddl) {
             // The client must not be told that its table exists before the planner knows it.
             self.state.topology.refresh().await;
@@ -446,7 +482,6 @@ impl Session {
             self.detach();
         }
         self.portals.clear();
-        Ok(())
     }
 
     /// Takes over what a reload or a change of tables has put in force since the last transaction.

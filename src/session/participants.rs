@@ -194,17 +194,25 @@ impl Session {
     }
 
     /// The attached backend, if there is one, owes nothing and is no longer attached. In a block it stays a participant; outside one it goes
-    /// back to the pool. Refused within a pipeline that is tied to it.
+    /// back to the pool, unless it is tied to what a pipeline has done: then it stays in what becomes a [transaction over several
+    /// shards](Session::begin_implicit), which ends with the pipeline.
     ///
     /// # Errors
     /// `Skipped` if what it still owed was an error, of which the client has been told.
     pub(super) async fn set_aside(&mut self) -> Result<(), Trouble> {
         let Some(index) = self.attached else { return Ok(()) };
-        if self.transaction.is_idle() && self.batch.tied {
-            return Err(self.tied_batch(index, None).into());
+        let tied = self.transaction.is_idle() && self.batch.tied;
+        if tied {
+            // The server's implicit transaction becomes a block that the coming Sync does not end (`BeginTransactionBlock`).
+            own_statement("BEGIN", &mut self.held[index].lease.outgoing, &mut self.relay);
+            self.held[index].unnamed = None;
         }
         self.come_to_rest().await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        if tied {
+            self.transaction.adopt("BEGIN");
+            self.implicit = true;
+        }
         if self.transaction.is_idle() {
             self.detach();
         } else if self.transaction.is_floating() && !self.transaction.is_failed() {

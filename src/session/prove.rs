@@ -3,6 +3,8 @@
 //! A Parse whose text no server has accepted yet waits until there is a backend to judge it, and is answered in its turn; one that was
 //! accepted before is answered at once. A backend that lacks a statement is sent its Parse before the Bind.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use super::relay::Expect;
@@ -40,6 +42,21 @@ impl Session {
             held.unnamed = None;
         }
         &statement.server_name
+    }
+
+    /// Makes sure that a backend keeps a statement under its own name, as EXECUTE needs it.
+    pub(super) fn have_kept(&mut self, index: usize, statement: &Arc<Statement>) {
+        let held = &mut self.held[index];
+        if held.lease.prepared.has(statement.id) {
+            return;
+        }
+        if let Some(evicted) = held.lease.prepared.insert(statement.id) {
+            request::close_statement(&mut held.lease.outgoing, &format!("gs_{evicted}"));
+            self.relay.expect(Expect::Close { pass: false });
+        }
+        self.meter.parsed_on_server();
+        statement.prepare(&statement.server_name, &mut held.lease.outgoing, &mut self.relay, false);
+        held.unnamed = None;
     }
 
     /// Answers the Parse messages that still wait, now that a backend is there to judge the texts.

@@ -59,6 +59,11 @@ pub enum Expect {
         /// Whether the client gets it.
         pass: bool,
     },
+    /// All that answers one statement of a query of several, which are sent one by one: its ReadyForQuery is not the client's.
+    Piece {
+        /// So many characters of the client's query stand before it: places in its text are counted from there.
+        before: u32,
+    },
     /// Not from the backend at all: an answer of Goldseam's own whose turn comes here.
     Own(Bytes),
     /// An error that Goldseam provokes so that the backend's transaction fails as PostgreSQL's would have; the client gets this error
@@ -164,7 +169,7 @@ impl Relay {
 
     /// A ReadyForQuery is owed: the client's next statement has to wait, because where it may go depends on that message.
     pub fn awaits_ready(&self) -> bool {
-        self.queue.iter().any(|expect| matches!(expect, Expect::Sync { .. } | Expect::Query { .. }))
+        self.queue.iter().any(|expect| matches!(expect, Expect::Sync { .. } | Expect::Query { .. } | Expect::Piece { .. }))
     }
 
     /// A ReadyForQuery is owed to the client, and not to us alone.
@@ -291,7 +296,7 @@ impl Relay {
             Some(Expect::Parse { pass, .. } | Expect::Bind { pass } | Expect::Close { pass })
             | Some(Expect::Execute { pass } | Expect::Sync { pass } | Expect::Query { pass }) => *pass,
             Some(Expect::Refusal(_)) => false,
-            Some(Expect::Describe | Expect::Own(_)) | None => true,
+            Some(Expect::Describe | Expect::Piece { .. } | Expect::Own(_)) | None => true,
         }
     }
 
@@ -307,8 +312,8 @@ impl Relay {
         match tag {
             b'1' | b'2' | b'3' | b'n' | b'T' | b's' | b'I' | b'C' => {
                 let ends = match (self.queue.front(), tag) {
-                    (Some(Expect::Query { .. }), b'T' | b'n') => false,
-                    (Some(Expect::Query { .. }), b'C' | b'I') => false,
+                    (Some(Expect::Query { .. } | Expect::Piece { .. }), b'T' | b'n') => false,
+                    (Some(Expect::Query { .. } | Expect::Piece { .. }), b'C' | b'I') => false,
                     (Some(Expect::Parse { .. }), b'1')
                     | (Some(Expect::Bind { .. }), b'2')
                     | (Some(Expect::Close { .. }), b'3')
@@ -341,6 +346,7 @@ impl Relay {
             b'Z' => {
                 let pass = match self.queue.pop_front() {
                     Some(Expect::Sync { pass } | Expect::Query { pass }) => pass,
+                    Some(Expect::Piece { .. }) => false,
                     _ => return Err(violation(tag)),
                 };
                 let status = incoming[5];
@@ -388,6 +394,11 @@ impl Relay {
                     bytes
                 });
                 let frame = softened.as_deref().unwrap_or(&frame);
+                let moved = match self.queue.front() {
+                    Some(Expect::Piece { before }) => Some(protocol::answer::moved(frame, *before)),
+                    _ => None,
+                };
+                let frame = moved.as_deref().unwrap_or(frame);
                 match &self.label {
                     Some(shard) => outgoing.extend_from_slice(&protocol::with_shard(frame, shard)),
                     None => outgoing.extend_from_slice(frame),
@@ -395,7 +406,7 @@ impl Relay {
             }
         }
         // Its ReadyForQuery follows by itself.
-        if let Some(Expect::Query { .. }) = self.queue.front() {
+        if let Some(Expect::Query { .. } | Expect::Piece { .. }) = self.queue.front() {
             return Event::Failed { code, cached_plan };
         }
         // A query that the client sent after an extended message of its own is skipped with everything else up to its Sync.
@@ -420,6 +431,10 @@ impl Relay {
                 Expect::Query { pass: true } if theirs => self.skipped.queries += 1,
                 Expect::Query { pass } => {
                     *next = Expect::Sync { pass: *pass };
+                    return Event::NeedSync;
+                }
+                Expect::Piece { .. } => {
+                    *next = Expect::Sync { pass: false };
                     return Event::NeedSync;
                 }
                 Expect::Parse { statement, .. } => self.unparsed.extend(statement.take()),

@@ -136,7 +136,16 @@ impl Session {
 
     /// The plan of a prepared statement, from the cache or made now.
     pub(super) fn plan_for(&self, statement: &Statement) -> Arc<Plan> {
-        self.plan_of(&statement.text, statement.normalized, statement.hint, &statement.literals)
+        let plan = self.plan_of(&statement.text, statement.normalized, statement.hint, &statement.literals);
+        // A DECLARE over several shards is no statement for them, but its query is.
+        if let (Verdict::Refuse(_), true) = (&plan.verdict, super::cursors::may_declare(&statement.text))
+            && let Command::Declare { query, .. } = sql::classify(&statement.text)
+            && let Some(inner) = statement.text.get(query)
+            && let Ok(normal) = self.normal(inner)
+        {
+            return self.plan(inner, &normal);
+        }
+        plan
     }
 
     /// The plan of a normalised statement, from the cache or made now.

@@ -32,7 +32,7 @@ mod known;
 mod leases;
 pub(super) mod portal;
 pub(super) mod query;
-mod run;
+pub(super) mod run;
 mod wind_up;
 
 use std::sync::Arc;
@@ -65,8 +65,13 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// What the client's Bind would say.
+    pub(super) fn set_bind(&mut self, bind: BytesMut) {
+        self.bind = bind;
+    }
+
     /// What a plan and its destination say.
-    fn new(plan: &Plan, shards: Vec<ShardId>, rows: Vec<u16>, text: &str) -> Result<Job, PgError> {
+    pub(super) fn new(plan: &Plan, shards: Vec<ShardId>, rows: Vec<u16>, text: &str) -> Result<Job, PgError> {
         let gather = match &plan.verdict {
             Verdict::Route(route) => route.gather.clone(),
             Verdict::Refuse(error) => return Err((**error).clone()),
@@ -74,6 +79,10 @@ impl Job {
         let Some(gather) = gather else {
             return Err(PgError::unsupported("statement needs rows of several shards"));
         };
+        if plan.effects.timed {
+            // The time has to be in the text before it goes to several shards.
+            return Err(PgError::new(SqlState::INTERNAL_ERROR, "the time of a statement over several shards is missing"));
+        }
         if plan.effects.pin.is_some() || plan.effects.ddl || plan.effects.sets {
             return Err(PgError::unsupported(
                 "a statement over several shards cannot change the session or the catalog",

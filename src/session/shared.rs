@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::meter::Meters;
-use crate::pool::{Directories, Pools};
+use crate::pool::{Directories, Pools, Sequences};
 use crate::session::in_doubt::Gids;
 use crate::session::plan_cache::PlanCache;
 use crate::session::registry::Clients;
@@ -71,10 +71,14 @@ pub struct Shared {
     pub columns: Columns,
     /// What the fetched inputs of plans with a workbench are like.
     pub benches: Known,
+    /// For each query that may keep many rows on a server.
+    pub workbenches: Arc<tokio::sync::Semaphore>,
     /// Prepared statements by text.
     pub statements: Statements,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Numbers of sequences that wait to be given out.
+    pub sequences: Sequences,
     /// Names of prepared transactions.
     pub gids: Gids,
     /// What statements cost.
@@ -99,7 +103,9 @@ impl Shared {
             plans: PlanCache::new(state.config.plan_cache),
             columns: Columns::new(state.config.plan_cache),
             benches: Known::new(state.config.plan_cache),
+            workbenches: Arc::new(tokio::sync::Semaphore::new(state.config.workbench.concurrency)),
             state: ArcSwap::from_pointee(state),
+            sequences: Sequences::new(pools.clone()),
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),

@@ -1,8 +1,10 @@
 //! The simple query protocol: one message, any number of statements, one ReadyForQuery.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::command::{self, Action};
+use super::cursors::may_declare;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
@@ -11,6 +13,7 @@ use super::{Session, Trouble};
 use crate::error::PgError;
 use crate::plan::{Effects, Tally};
 use crate::protocol::{self, encode, request};
+use crate::sql::fetch::Fetch;
 use crate::sql::{self, Command, SetValue};
 
 impl Session {
@@ -21,19 +24,26 @@ impl Session {
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
-        if self.implicit {
-            // It would be a part of the batch's transaction, which is over several shards and ends at a Sync.
-            return Err(
-                alone("a simple query after messages of the extended protocol that wrote on several shards").into()
-            );
-        }
         // A simple query takes the place of the unnamed statement and portal (`exec_simple_query`).
         self.unnamed = None;
         self.portals.retain(|(name, _)| !name.is_empty());
-        if !self.transaction.is_failed()
-            && let Some((plan, destination)) = self.decide_known(text)?
+        let continues = self.continues_batch();
+        let known = match self.transaction.is_failed() || continues {
+            true => None,
+            // A cursor over several shards is no statement for several shards.
+            false => self.decide_known(text).or_else(|error| if may_declare(text) { Ok(None) } else { Err(error) })?,
+        };
+        if let Some((plan, destination)) = known
             && !plan.effects.sets
         {
+            if destination == Destination::Attached
+                && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
+            {
+                return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
+            if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
+                return Box::pin(self.simple_filled(filled.text)).await;
+            }
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
@@ -50,17 +60,36 @@ impl Session {
                 self.end_query(answer);
                 Ok(())
             }
-            [only] => self.single(frame, text, &text[only.clone()]).await,
-            several => {
-                let statements: Vec<&str> = several.iter().map(|piece| &text[piece.clone()]).collect();
-                self.several(frame, &statements).await
-            }
+            [only] if !continues => self.single(frame, text, &text[only.clone()]).await,
+            several => Box::pin(self.several(frame, text, several)).await,
         }
     }
 
+    /// After messages of the extended protocol without a Sync that have done something a query is a part of their transaction, and ends it.
+    fn continues_batch(&self) -> bool {
+        self.implicit || (self.transaction.is_idle() && self.batch.tied && self.attached.is_some())
+    }
+
     /// A query of one statement. `whole` is the message's text, `statement` the statement without its semicolon.
-    async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
+    pub(super) async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
         let command = sql::classify(statement);
+        if !self.transaction.is_failed() {
+            if let Some(declaration) = self.declaration(statement, &command)? {
+                Box::pin(self.declare(declaration)).await?;
+                self.answer_query(&Answer::tag("DECLARE CURSOR"));
+                return Ok(());
+            }
+            if let Some(Fetch { moves, motion, name }) = self.own_fetch(statement) {
+                return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
+            if let Command::ClosePortal(name) = &command
+                && Box::pin(self.close_declared(name.as_deref())).await?
+                && name.is_some()
+            {
+                self.answer_query(&Answer::tag("CLOSE CURSOR"));
+                return Ok(());
+            }
+        }
         if route::is_command(&command) {
             return match self.command(statement, &command)? {
                 Action::Answer(answer) => {
@@ -79,6 +108,7 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
+                Action::Execute(execution) => Box::pin(self.execute_prepared(*execution, &[], true)).await,
                 Action::Forward { destination, effects, after, text, needs, then } => {
                     let effects = self.meter_command(effects, &command);
                     let shard = self.locate(destination).await?;
@@ -89,7 +119,7 @@ impl Session {
                         self.note_effects(&effects);
                         self.forward_command(index, statement, after);
                         self.follow_up(index, &then);
-                        self.send_sync(index, true);
+                        self.send_sync(index, self.sequence.is_none());
                         return Ok(());
                     }
                     if let (Some(statement), Some(index)) = (needs, self.attached) {
@@ -122,6 +152,9 @@ impl Session {
             self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
+        if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
+            return Box::pin(self.simple_filled(filled.text)).await;
+        }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
         }
@@ -148,16 +181,46 @@ impl Session {
         })
     }
 
-    /// A query of several statements: they are one transaction, and therefore go to one shard as they came.
-    async fn several(&mut self, frame: &[u8], statements: &[&str]) -> Result<(), Trouble> {
+    /// A query of several statements: they are one transaction. If one shard can do all of them, it gets them as they came; otherwise they
+    /// are done [one by one](super::sequence).
+    async fn several(&mut self, frame: &[u8], text: &str, pieces: &[Range<usize>]) -> Result<(), Trouble> {
+        let statements: Vec<&str> = pieces.iter().map(|piece| &text[piece.clone()]).collect();
+        let together = match self.transaction.is_failed() || self.implicit {
+            true => None,
+            // What is refused is refused in its turn.
+            false => self.together(&statements).ok(),
+        };
+        let Some(Together { destination, effects, afters, tallies }) = together else {
+            return self.begin_sequence(frame, text, pieces).await;
+        };
+        let shard = self.locate(destination).await?;
+        let moves = self.attached.is_none_or(|index| self.held[index].lease.shard != shard);
+        if self.admit(shard, &effects).is_err()
+            || (ends_block(&afters) && self.would_spread(shard))
+            || (moves && self.continues_batch())
+        {
+            return self.begin_sequence(frame, text, pieces).await;
+        }
+        if statements.iter().any(|statement| matches!(sql::classify(statement), Command::SetTransaction { .. })) {
+            self.transaction.alter();
+        }
+        self.attach(shard).await?;
+        for statement in statements {
+            self.note_cursor(statement, shard)?;
+        }
+        self.forward_query(frame, &effects, afters, &tallies);
+        Ok(())
+    }
+
+    /// Where several statements go together.
+    ///
+    /// # Errors
+    /// They do not, or one of them is for the session itself to act on.
+    fn together(&self, statements: &[&str]) -> Result<Together, PgError> {
         let (mut destinations, mut afters, mut tallies) = (Vec::new(), Vec::new(), Vec::new());
         let mut effects = Effects { floating: true, ..Effects::default() };
-        let failed = self.transaction.is_failed();
         for (position, statement) in statements.iter().enumerate() {
             let command = sql::classify(statement);
-            if matches!(command, Command::SetTransaction { .. }) {
-                self.transaction.alter();
-            }
             let resets = match &command {
                 Command::ResetAll => self.restores(None),
                 Command::Reset(name) | Command::Set { name, value: SetValue::Default, .. } => self.restores(Some(name)),
@@ -175,12 +238,12 @@ impl Session {
                 )
             };
             if resets && !(self.transaction.is_idle() && statements[position..].iter().all(|later| harmless(later))) {
-                return Err(alone("RESET of what the connection's startup options set").into());
+                return Err(alone());
+            }
+            if matches!(command, Command::ClosePortal(_)) && !self.declared.is_empty() {
+                return Err(alone());
             }
             afters.push(after_of(statement, &command)?);
-            if failed {
-                continue;
-            }
             let (destination, these) = if route::is_command(&command) {
                 match command {
                     Command::Listen(_) => {
@@ -190,6 +253,9 @@ impl Session {
                     _ => (Destination::Attached, Effects { floating: true, ..Effects::default() }),
                 }
             } else {
+                if self.own_fetch(statement).is_some() {
+                    return Err(alone());
+                }
                 let (plan, destination) = self.decide(statement)?;
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
@@ -200,30 +266,18 @@ impl Session {
             effects.ddl |= these.ddl;
             effects.pin = effects.pin.or(these.pin);
         }
-        if failed {
-            return self.in_failed(frame, afters).await;
-        }
         let agreed = self.agree(&destinations)?;
         self.admit_state(&agreed, &effects)?;
         let destination = match agreed {
+            Destination::Shards { .. } | Destination::Work => return Err(alone()),
             Destination::Attached => Destination::Any(None),
             other => other,
         };
-        let shard = self.locate(destination).await?;
-        self.admit(shard, &effects)?;
-        if ends_block(&afters) && self.would_spread(shard) {
-            return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
-        }
-        self.attach(shard).await?;
-        for statement in statements {
-            self.note_cursor(statement, shard)?;
-        }
-        self.forward_query(frame, &effects, afters, &tallies);
-        Ok(())
+        Ok(Together { destination, effects, afters, tallies })
     }
 
     /// Sends a query of one statement where it belongs.
-    async fn send_query(
+    pub(super) async fn send_query(
         &mut self,
         frame: &[u8],
         destination: Destination,
@@ -260,11 +314,11 @@ impl Session {
         self.put_query(index, frame);
     }
 
-    fn put_query(&mut self, index: usize, frame: &[u8]) {
+    pub(super) fn put_query(&mut self, index: usize, frame: &[u8]) {
         let held = &mut self.held[index];
         held.unnamed = None;
         held.lease.in_flight += 1;
-        self.relay.expect(Expect::Query { pass: true });
+        self.relay.expect(self.sequence.as_ref().map_or(Expect::Query { pass: true }, |sequence| sequence.expect()));
         if held.lease.outgoing.is_empty() {
             // An error shows again when the answer is read.
             let _ = held.lease.send_now(frame);
@@ -278,9 +332,6 @@ impl Session {
         // What is lost, the attached backend does not know; and the end of several is not its own to make.
         if self.attached.is_none() || self.transaction.is_doomed() {
             return Err(self.failed_block().into());
-        }
-        if ends_block(&afters) && self.is_spread() {
-            return Err(alone("the end of a transaction over several shards, or of a savepoint in it,").into());
         }
         self.forward_query(frame, &Effects::default(), afters, &[]);
         Ok(())
@@ -301,10 +352,25 @@ impl Session {
             }
             _ => {
                 self.client.outgoing.extend_from_slice(&answer);
-                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+                self.end_statement();
             }
         }
     }
+
+    /// ReadyForQuery after an answer of ours, unless it is one of several statements.
+    pub(super) fn end_statement(&mut self) {
+        if self.sequence.is_none() {
+            encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+        }
+    }
+}
+
+/// Several statements for one shard.
+struct Together {
+    destination: Destination,
+    effects: Effects,
+    afters: Vec<After>,
+    tallies: Vec<Option<Arc<Tally>>>,
 }
 
 /// `SELECT set_config(name, value, false)` is a SET.
@@ -318,23 +384,26 @@ fn set_by_function(text: &str, name: &str, value: &SetValue<'_>) -> After {
     }
 }
 
-/// What a command within a query of several statements will mean; an error for those that only the session itself can answer.
+/// What a command within a query of several statements will mean where one shard does all of them; an error for those that only the session
+/// itself can answer.
 fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
     let text = statement.to_owned();
     Ok(match command {
         Command::Set { name, .. } | Command::Reset(name) | Command::Show(name)
             if super::settings::is_own(name) || &**name == "vschema" =>
         {
-            return Err(alone(&format!("setting {name}")));
+            return Err(alone());
         }
-        Command::Explain { route: true, .. } => return Err(alone("EXPLAIN (ROUTE)")),
-        Command::Prepare { .. } | Command::Execute { .. } | Command::Deallocate(_) => {
-            return Err(alone("PREPARE, EXECUTE and DEALLOCATE"));
-        }
-        Command::PrepareTransaction | Command::CommitPrepared | Command::RollbackPrepared => {
-            return Err(alone("two-phase commit"));
-        }
-        Command::AlterVschema => return Err(alone("ALTER VSCHEMA")),
+        Command::Explain { route: true, .. }
+        | Command::Prepare { .. }
+        | Command::Execute { .. }
+        | Command::Deallocate(_)
+        | Command::PrepareTransaction
+        | Command::CommitPrepared
+        | Command::RollbackPrepared
+        | Command::AlterVschema
+        | Command::SetTransaction { session_characteristics: true } => return Err(alone()),
+        Command::Set { name, .. } if super::settings::changes_reading(name) => return Err(alone()),
         Command::Begin { .. } => After::Begin { text, floating: false },
         Command::Commit { chain } => After::Commit { chain: *chain },
         Command::Rollback { chain } => After::Rollback { chain: *chain },
@@ -344,10 +413,6 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         Command::Set { local: true, .. } => After::Local { text, characteristic: false },
         Command::SetTransaction { session_characteristics: false } => After::Local { text, characteristic: true },
         Command::SetConstraints => After::Local { text, characteristic: false },
-        Command::SetTransaction { .. } => return Err(alone("SET SESSION CHARACTERISTICS")),
-        Command::Set { name, .. } if super::settings::changes_reading(name) => {
-            return Err(alone(&format!("setting {name}")));
-        }
         Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
         Command::Set { name, value: SetValue::Default, .. } => {
             After::Reset { name: Some(name.to_string()), text, followed: false }
@@ -373,7 +438,6 @@ fn ends_block(afters: &[After]) -> bool {
     afters.iter().any(ends)
 }
 
-fn alone(what: &str) -> PgError {
-    PgError::unsupported(format!("{what} cannot be sent together with other statements"))
-        .with_hint("Send it as a query of its own.")
+fn alone() -> PgError {
+    PgError::unsupported("the statements of one query do not lead to one shard")
 }

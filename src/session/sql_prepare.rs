@@ -6,6 +6,7 @@ use super::command::{Action, floating};
 use super::effects::After;
 use super::local::Answer;
 use super::route::Destination;
+use super::sql_execute::{Execution, arguments_of};
 use super::values::ExecuteValues;
 use crate::error::PgError;
 use crate::sql::{self, TokenKind};
@@ -32,6 +33,8 @@ impl Session {
         self.check_room()?;
         // A server has to accept the text first; it keeps the statement.
         let destination = match &plan.verdict {
+            // What is done in steps may name tables of several shards; the home shard knows all of them.
+            crate::plan::Verdict::Route(route) if route.work.is_some() && route.gather.is_none() => Destination::Home,
             crate::plan::Verdict::Route(route) => Destination::Any(route.describable(&self.state.vschema)),
             crate::plan::Verdict::Refuse(error) => return Err((**error).clone()),
         };
@@ -50,7 +53,7 @@ impl Session {
         let Some(statement) = self.names.get(name).cloned() else { return Err(no_statement(name)) };
         let plan = self.plan_for(&statement);
         let limits = self.state.sql_limits();
-        let texts = arguments.map(|text| split_arguments(text, &limits)).transpose()?.unwrap_or_default();
+        let texts = arguments_of(arguments, &limits)?;
         let declared = statement.sql_types.as_ref().and_then(Option::as_deref);
         let declared = declared.map(|list| split_arguments(list, &limits)).transpose()?.unwrap_or_default();
         let expected = statement.parameters.max(declared.len());
@@ -67,7 +70,16 @@ impl Session {
             raws.push(argument(text, &limits).and_then(|raw| converted(raw, declared)));
         }
         let values = ExecuteValues { text: &statement.text, literals: &statement.literals, arguments: &raws };
-        let destination = self.resolve(&plan, &values)?;
+        let destination = match self.resolve(&plan, &values) {
+            Ok(Destination::Shards { .. } | Destination::Work) => None,
+            Ok(destination) => Some(destination),
+            // Values that only a server can tell may decide where it goes.
+            Err(_) if raws.iter().any(Option::is_none) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(destination) = destination else {
+            return Ok(Action::Execute(Box::new(Execution { statement, arguments: texts })));
+        };
         let arguments = arguments.map(|text| format!("({text})")).unwrap_or_default();
         Ok(Action::Forward {
             destination,
@@ -92,7 +104,7 @@ impl Session {
 }
 
 /// The arguments of EXECUTE: cut at commas outside of parentheses and brackets, by the lexer's own tokens.
-fn split_arguments<'a>(text: &'a str, limits: &sql::Limits) -> Result<Vec<&'a str>, PgError> {
+pub(super) fn split_arguments<'a>(text: &'a str, limits: &sql::Limits) -> Result<Vec<&'a str>, PgError> {
     let (mut pieces, mut start, mut depth) = (Vec::new(), 0, 0usize);
     for token in sql::lex(text, limits)? {
         match token.kind {
@@ -110,7 +122,7 @@ fn split_arguments<'a>(text: &'a str, limits: &sql::Limits) -> Result<Vec<&'a st
 }
 
 /// One argument of EXECUTE, if it is a plain literal: whole, with a sign perhaps.
-fn argument<'a>(text: &'a str, limits: &sql::Limits) -> Option<Raw<'a>> {
+pub(super) fn argument<'a>(text: &'a str, limits: &sql::Limits) -> Option<Raw<'a>> {
     if text.trim().eq_ignore_ascii_case("null") {
         return Some(Raw::Null);
     }
@@ -152,6 +164,68 @@ fn converted<'a>(raw: Raw<'a>, declared: Option<&str>) -> Option<Raw<'a>> {
     }
 }
 
+/// Names of types, as PREPARE takes them.
+pub(super) mod declared_types {
+    use crate::types::Oid;
+
+    /// Each type of PostgreSQL's own that statements are prepared with: its names, its number, and that of its array.
+    const KNOWN: &[(&[&str], Oid, Oid)] = &[
+        (&["bigint", "int8"], 20, 1016),
+        (&["bit"], 1560, 1561),
+        (&["bit varying", "varbit"], 1562, 1563),
+        (&["boolean", "bool"], 16, 1000),
+        (&["bytea"], 17, 1001),
+        (&["char", "character", "bpchar"], 1042, 1014),
+        (&["cidr"], 650, 651),
+        (&["date"], 1082, 1182),
+        (&["double precision", "float8", "float"], 701, 1022),
+        (&["inet"], 869, 1041),
+        (&["integer", "int", "int4"], 23, 1007),
+        (&["interval"], 1186, 1187),
+        (&["json"], 114, 199),
+        (&["jsonb"], 3802, 3807),
+        (&["macaddr"], 829, 1040),
+        (&["money"], 790, 791),
+        (&["name"], 19, 1003),
+        (&["numeric", "decimal", "dec"], 1700, 1231),
+        (&["oid"], 26, 1028),
+        (&["real", "float4"], 700, 1021),
+        (&["smallint", "int2"], 21, 1005),
+        (&["text"], 25, 1009),
+        (&["time", "time without time zone"], 1083, 1183),
+        (&["time with time zone", "timetz"], 1266, 1270),
+        (&["timestamp", "timestamp without time zone"], 1114, 1115),
+        (&["timestamp with time zone", "timestamptz"], 1184, 1185),
+        (&["uuid"], 2950, 2951),
+        (&["varchar", "character varying"], 1043, 1015),
+        (&["xml"], 142, 143),
+    ];
+
+    /// The number of a type; 0 for one that each server has a number of its own for: then it is inferred.
+    pub fn number(name: &str) -> Oid {
+        // A modifier does not matter to a parameter's type.
+        let mut plain = String::with_capacity(name.len());
+        let mut depth = 0;
+        for c in name.chars() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                c if depth == 0 => plain.push(c.to_ascii_lowercase()),
+                _ => {}
+            }
+        }
+        let words: Vec<&str> = plain.split_whitespace().collect();
+        let joined = words.join(" ");
+        let (element, array) = match joined.split_once('[') {
+            Some((element, _)) => (element.trim_end(), true),
+            None => (joined.as_str(), false),
+        };
+        let element = element.strip_prefix("pg_catalog.").unwrap_or(element);
+        let known = KNOWN.iter().find(|(names, ..)| names.contains(&element));
+        known.map_or(0, |(_, single, several)| if array { *several } else { *single })
+    }
+}
+
 pub(super) fn no_statement(name: &str) -> PgError {
     if name.is_empty() {
         return PgError::new(SqlState::UNDEFINED_PSTATEMENT, "unnamed prepared statement does not exist");
@@ -175,6 +249,15 @@ mod tests {
             let found: Vec<&str> = split_arguments(text, &limits).unwrap().iter().map(|piece| piece.trim()).collect();
             assert_eq!(found, *pieces, "{text}");
         }
+    }
+
+    #[test]
+    fn names_of_types_have_numbers() {
+        let cases = [("int", 23), (" BIGINT ", 20), ("varchar(10)", 1043), ("numeric(10, 2)[]", 1231), ("mood", 0)];
+        for (name, number) in cases {
+            assert_eq!(declared_types::number(name), number, "{name}");
+        }
+        assert_eq!(declared_types::number("timestamp(3) with time zone"), 1184);
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Transaction<S> {
     doomed: bool,
     /// Where statements have told the time.
     timed: Option<ShardId>,
+    /// When it began, for statements over several shards.
+    moment: Option<String>,
     /// Settings before BEGIN or before the implicit transaction, and at each savepoint.
     undo: Vec<(Option<String>, S)>,
 }
@@ -86,6 +88,7 @@ impl<S: Clone> Default for Transaction<S> {
             altered: false,
             doomed: false,
             timed: None,
+            moment: None,
             undo: Vec::new(),
         }
     }
@@ -130,6 +133,13 @@ impl<S: Clone> Transaction<S> {
     pub fn begin(&mut self, text: String, settings: &S) {
         *self = Transaction { state: State::Virtual { failed: false }, begin: text, ..Transaction::default() };
         self.remember(settings);
+    }
+
+    /// What a backend has done outside of a block is in one from now on, which others may join by this BEGIN.
+    pub fn adopt(&mut self, begin: &str) {
+        self.state = State::Joined { failed: false };
+        self.begin = begin.to_owned();
+        self.floating = false;
     }
 
     /// A statement begins: outside a block, it is a transaction of its own, and its settings may have to be brought back.
@@ -253,6 +263,18 @@ impl<S: Clone> Transaction<S> {
         self.timed
     }
 
+    /// When the block began, as SQL's text of a timestamp with time zone; none if nobody has asked.
+    pub fn moment(&self) -> Option<&str> {
+        self.moment.as_deref()
+    }
+
+    /// Takes note of when the block began.
+    pub fn set_moment(&mut self, moment: String) {
+        if !self.is_idle() {
+            self.moment = Some(moment);
+        }
+    }
+
     /// A statement that every participant has to do; the progress of whoever has just done it.
     pub fn replay(&mut self, text: String, savepoint: Option<&str>) -> u64 {
         if self.is_idle() {
@@ -278,6 +300,11 @@ impl<S: Clone> Transaction<S> {
     /// SAVEPOINT succeeded.
     pub fn savepoint(&mut self, name: &str, settings: &S) {
         self.undo.push((Some(name.to_owned()), settings.clone()));
+    }
+
+    /// How many states of the settings there are to go back to: one for the block, and one for each savepoint.
+    pub fn depth(&self) -> usize {
+        self.undo.len()
     }
 
     /// Whether there is a savepoint of this name.

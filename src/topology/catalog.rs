@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::backend::{Backend, Rows};
-use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind};
+use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind, Supply};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::topology::queries;
@@ -45,8 +45,14 @@ pub struct Facts {
     pub columns: Vec<ColumnFacts>,
     /// Positions in `columns`.
     pub unique_keys: Vec<Vec<usize>>,
+    /// Positions in `columns`.
+    pub primary_key: Vec<usize>,
     /// Triggers or rules of users exist.
     pub has_triggers: bool,
+    /// Row-level security is on.
+    pub row_security: bool,
+    /// A view's query.
+    pub definition: Option<String>,
 }
 
 /// A column as one shard has it: comparable, other than [`Column`].
@@ -68,12 +74,20 @@ pub struct ColumnFacts {
     pub bytewise: bool,
     /// Its collation is its type's own.
     pub plain_collation: bool,
+    /// How its default makes a value.
+    pub supply: Supply,
+    /// Its type is a domain.
+    pub domain: bool,
+    /// Its collation, where it is not the type's own.
+    pub collation: Option<String>,
 }
 
 impl ShardCatalog {
     /// Asks a server. All questions see one snapshot.
     pub async fn read(backend: &mut Backend) -> Result<ShardCatalog, PgError> {
         backend.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        // So every name is printed with its schema, but for PostgreSQL's own.
+        backend.query("SET LOCAL search_path TO pg_catalog").await?;
         let server = backend.query(queries::SERVER).await?;
         let relations = backend.query(queries::RELATIONS).await?;
         let columns = backend.query(queries::COLUMNS).await?;
@@ -128,7 +142,15 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             "S" => RelationKind::Sequence,
             _ => RelationKind::Table,
         };
-        let facts = Facts { kind, columns: Vec::new(), unique_keys: Vec::new(), has_triggers: row.flag()? };
+        let facts = Facts {
+            kind,
+            columns: Vec::new(),
+            unique_keys: Vec::new(),
+            primary_key: Vec::new(),
+            has_triggers: row.flag()?,
+            row_security: row.flag()?,
+            definition: row.optional()?,
+        };
         found.insert(oid, (schema, name, facts, Vec::new()));
     }
     for row in columns {
@@ -149,6 +171,13 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             nondeterministic: row.flag()?,
             bytewise: row.flag()?,
             plain_collation: row.flag()?,
+            supply: Supply {
+                always: row.flag()?,
+                expression: row.optional()?,
+                sequence: row.optional()?.zip(row.optional()?),
+            },
+            domain: row.flag()?,
+            collation: row.optional()?,
         };
         if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
             facts.columns.push(column);
@@ -157,11 +186,15 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
     }
     for row in keys {
         let mut row = Row(row.into_iter());
-        let (relation, count, key) = (row.number()?, row.number::<usize>()?, row.text()?);
+        let (relation, count, key, primary) = (row.number()?, row.number::<usize>()?, row.text()?, row.flag()?);
         if let Some((_, _, facts, numbers)) = found.get_mut(&relation) {
             let key = key.split_whitespace().take(count).filter_map(|number| number.parse::<i32>().ok());
             let positions = key.filter_map(|number| numbers.iter().position(|&found| found == number));
-            facts.unique_keys.push(positions.collect());
+            let positions: Vec<usize> = positions.collect();
+            if primary {
+                facts.primary_key = positions.clone();
+            }
+            facts.unique_keys.push(positions);
         }
     }
     catalog.relations = found.into_values().map(|(schema, name, facts, _)| ((schema, name), facts)).collect();
@@ -187,6 +220,11 @@ struct Row(std::vec::IntoIter<Option<String>>);
 impl Row {
     fn text(&mut self) -> Option<String> {
         self.0.next()?
+    }
+
+    /// A value that may be NULL.
+    fn optional(&mut self) -> Option<Option<String>> {
+        self.0.next()
     }
 
     fn number<N: std::str::FromStr>(&mut self) -> Option<N> {
@@ -246,6 +284,9 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         nondeterministic: column.nondeterministic,
         bytewise: column.bytewise,
         plain_collation: column.plain_collation,
+        supply: column.supply.clone(),
+        domain: column.domain,
+        collation: column.collation.clone(),
     };
     Relation {
         schema: schema.clone(),
@@ -254,13 +295,20 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         shards: Vec::new(),
         columns: facts.columns.iter().map(column).collect(),
         unique_keys: facts.unique_keys.clone(),
+        primary_key: facts.primary_key.clone(),
         has_triggers: facts.has_triggers,
+        row_security: facts.row_security,
+        definition: facts.definition.clone(),
     }
 }
 
 /// Adds another shard's word on the same relation, columns matched by name.
 fn join(known: &mut Relation, facts: &Facts) {
     known.has_triggers |= facts.has_triggers;
+    known.row_security |= facts.row_security;
+    if known.definition != facts.definition {
+        known.definition = None;
+    }
     for column in &facts.columns {
         if let Some(index) = known.column(&column.name) {
             let known = &mut known.columns[index];
@@ -268,10 +316,17 @@ fn join(known: &mut Relation, facts: &Facts) {
             known.nondeterministic |= column.nondeterministic;
             known.bytewise &= column.bytewise;
             known.plain_collation &= column.plain_collation;
+            if known.supply != column.supply {
+                known.supply = Supply::default();
+            }
             if caution(column.default) > caution(known.default) {
                 known.default = column.default;
             }
         }
+    }
+    let names = facts.primary_key.iter().filter_map(|&index| facts.columns.get(index)).map(|column| &column.name);
+    if !names.eq(known.primary_key.iter().filter_map(|&index| known.columns.get(index)).map(|column| &column.name)) {
+        known.primary_key.clear();
     }
     for key in &facts.unique_keys {
         let mut positions: Vec<usize> =

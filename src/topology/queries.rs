@@ -3,12 +3,13 @@
 //! Temporary and system schemas are left out, Goldseam's own (directories) too. Object identifiers differ between shards, so that only names
 //! leave these queries; an attribute number is turned into a position by whoever reads them.
 
-/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others.
+/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others, row-level security, a view's query.
 /// Internal triggers are those of foreign keys, which stay within the shard.
 pub(super) const RELATIONS: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind,
        EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
-       OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid))
+       OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)),
+       c.relrowsecurity, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
@@ -16,7 +17,8 @@ ORDER BY c.oid";
 
 /// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,
 /// `m` expression that may tell the time, `s` sequence or identity, `g` generated), whether the collation is nondeterministic, whether it compares
-/// bytes, whether it is the type's own.
+/// bytes, whether it is the type's own, whether it is an identity that is always generated, its own default's expression, schema and name of the
+/// sequence that fills it alone, whether its type is a domain, the collation where it is not the type's own.
 /// A default counts as a sequence's if it depends on one or names nextval: `nextval('s'::text)` leaves no dependency.
 pub(super) const COLUMNS: &str = "\
 WITH RECURSIVE base (oid, basetype, typnotnull, ofdomain) AS (
@@ -49,7 +51,11 @@ SELECT a.attrelid, a.attnum, a.attname, b.basetype, pg_catalog.format_type(a.att
                        AND COALESCE(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c') = 'c'
                      FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
                      ELSE l.collprovider = 'c' AND l.collcollate IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8') END, l.oid IS NULL),
-       a.attcollation = t.typcollation
+       a.attcollation = t.typcollation,
+       a.attidentity = 'a', CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+       q.nspname, q.relname, b.basetype <> a.atttypid,
+       (SELECT pg_catalog.quote_ident(m.nspname) || '.' || pg_catalog.quote_ident(l.collname)
+        FROM pg_catalog.pg_namespace m WHERE m.oid = l.collnamespace AND a.attcollation <> t.typcollation)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -57,14 +63,27 @@ JOIN base b ON b.oid = a.atttypid
 JOIN pg_catalog.pg_type t ON t.oid = b.basetype
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+LEFT JOIN LATERAL (
+    SELECT e.nspname, s.relname FROM pg_catalog.pg_depend p
+    JOIN pg_catalog.pg_class s ON s.relkind = 'S'
+      AND s.oid = CASE WHEN a.attidentity <> '' THEN p.objid ELSE p.refobjid END
+    JOIN pg_catalog.pg_namespace e ON e.oid = s.relnamespace
+    WHERE CASE WHEN a.attidentity <> ''
+               THEN p.classid = 'pg_catalog.pg_class'::regclass AND p.refclassid = 'pg_catalog.pg_class'::regclass
+                    AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum AND p.deptype = 'i'
+               ELSE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
+                    AND p.refclassid = 'pg_catalog.pg_class'::regclass
+                    AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^nextval[(]''[^'']*''::regclass[)]$' END
+    LIMIT 1
+) q ON a.attidentity <> '' OR d.oid IS NOT NULL
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'v', 'm') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
 ORDER BY a.attrelid, a.attnum";
 
 /// Unique and exclusion indexes, those of constraints among them: relation's oid, number of key columns, attribute numbers (0 for an expression;
-/// columns that are only INCLUDEd come last and are no key).
+/// columns that are only INCLUDEd come last and are no key), whether it is the primary key's.
 pub(super) const UNIQUE_KEYS: &str = "\
-SELECT i.indrelid, i.indnkeyatts, i.indkey::text
+SELECT i.indrelid, i.indnkeyatts, i.indkey::text, i.indisprimary
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -58,6 +58,9 @@ async fn every_fact_is_read() {
     assert_eq!((t.kind, t.shards.as_slice(), t.has_triggers), (RelationKind::Table, &[ShardId(0)][..], false));
     let columns: Vec<_> =
         t.columns.iter().map(|c| (c.name.as_str(), c.type_oid, c.type_name.as_str(), c.not_null, c.default)).collect();
+    let sequence = |n: usize| t.columns[n].supply.sequence.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
+    assert!(t.columns.iter().enumerate().all(|(n, column)| (column.default == ColumnDefault::Sequence) >= sequence(n).is_some()));
+    assert_eq!(t.primary_key, [0]);
     use ColumnDefault::*;
     assert_eq!(
         columns,

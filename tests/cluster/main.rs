@@ -14,6 +14,7 @@ mod proof;
 mod raw;
 mod sample;
 mod scatter;
+mod session;
 mod settings;
 mod statements;
 mod transactions;

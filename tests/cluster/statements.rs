@@ -1,13 +1,17 @@
 //! Files of statements: a topic each.
 //!
 //! A line `# sentence` says what is asked, then come one or more statements, each ended by `;` at a line's end, and a blank line ends the
-//! session that runs them. A line `-- $ int4:b:42 | :t:abc` before a statement gives its parameters: declared type or nothing, binary or
+//! session that runs them; if the sentence begins with `Each: `, each statement has a session of its own. A line `-- $ int4:b:42 | :t:abc` before a statement gives its parameters: declared type or nothing, binary or
 //! text format, value. How its answer is compared may be said in such lines too ([`Rule`]):
 //!
 //! * `-- by 2 1`: its order leaves ties; the rows are in order by these columns, counted from 1.
 //! * `-- of SELECT ...`: its LIMIT leaves a choice; so many rows of that query's.
 //! * `-- about`: floating-point numbers that depend on the order of adding.
 //! * `-- shape`: only the columns.
+//! * `-- second`: it is asked in the case's second session.
+//!
+//! Lines that begin with `| ` are what a `COPY ... FROM STDIN` before them is given, line by line; `|x 00ff` are bytes.
+//!
 //! * `-- may be refused`: the exception in a file that begins with the line `-- answered`, where all else must be answered.
 
 use std::error::Error;
@@ -31,6 +35,10 @@ pub struct Step {
     pub sql: String,
     pub rule: Rule,
     pub may_be_refused: bool,
+    /// By another client.
+    pub second: bool,
+    /// What COPY is given.
+    pub data: Vec<u8>,
 }
 
 /// A parameter as the file writes it.
@@ -69,6 +77,15 @@ pub fn parse(text: &str) -> Vec<Case> {
                 step.rule.shape = true;
             } else if line == "-- may be refused" {
                 step.may_be_refused = true;
+            } else if line == "-- second" {
+                step.second = true;
+            } else if let Some(text) = line.strip_prefix("| ").or((line == "|").then_some("")) {
+                let data = &mut case.steps.last_mut().unwrap_or_else(|| panic!("data of nothing: {block}")).data;
+                data.extend(text.as_bytes());
+                data.push(b'\n');
+            } else if let Some(digits) = line.strip_prefix("|x ") {
+                let data = &mut case.steps.last_mut().unwrap_or_else(|| panic!("data of nothing: {block}")).data;
+                data.extend(digits.split(' ').flat_map(hex));
             } else {
                 step.sql += line;
                 match step.sql.strip_suffix(';') {
@@ -82,9 +99,17 @@ pub fn parse(text: &str) -> Vec<Case> {
         }
         assert!(step.sql.is_empty(), "no `;` at the end of: {}", step.sql);
         assert!(!case.sentence.is_empty() && !case.steps.is_empty(), "no sentence or no statement: {block}");
-        cases.push(case);
+        match case.sentence.strip_prefix("Each: ") {
+            Some(sentence) => cases
+                .extend(case.steps.into_iter().map(|step| Case { sentence: sentence.to_string(), steps: vec![step] })),
+            None => cases.push(case),
+        }
     }
     cases
+}
+
+fn hex(digits: &str) -> Vec<u8> {
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
 fn parameter(text: &str) -> Parameter {

@@ -1,4 +1,5 @@
 //! Queries over fetched inputs, between real servers: what they answer, what they cost, and what is left behind when something breaks.
 
 mod answers;
+mod large;
 mod world;

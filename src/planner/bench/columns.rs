@@ -1,5 +1,6 @@
 //! Which columns of a use of a table the statement can mean.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::Site;
@@ -9,21 +10,58 @@ use crate::planner::Planner;
 use crate::sql::TokenKind;
 use crate::sql::classify::name_of;
 
-impl Planner<'_> {
+/// The statement's words, read once for all of its tables.
+#[derive(Debug, Default)]
+pub(super) struct Words<'t> {
+    /// All that may be names.
+    names: HashSet<Cow<'t, str>>,
+    /// Those that may stand for a whole row: outside of the places where tables are named, and not in front of a point, unless `.*` follows.
+    rows: HashSet<Cow<'t, str>>,
+}
+
+impl<'c> Planner<'c> {
+    /// Reads the statement's words.
+    pub(super) fn words(&self) -> Words<'c> {
+        let mut words = Words::default();
+        let mut naming = vec![false; self.tokens.len()];
+        for site in &self.sites {
+            naming.get_mut(site.whole.clone()).into_iter().for_each(|tokens| tokens.fill(true));
+        }
+        for at in self.body.clone() {
+            let token = |at: usize| self.tokens.get(at).copied();
+            let Some(name) = token(at).and_then(|token| name_of(self.text, token)) else { continue };
+            if naming.get(at) == Some(&false) {
+                let qualifies = token(at + 1).is_some_and(|next| next.kind == TokenKind::Dot);
+                let star = token(at + 2)
+                    .is_some_and(|next| next.kind == TokenKind::Operator && next.text(self.text).starts_with('*'));
+                if !qualifies || star {
+                    words.rows.insert(name.clone());
+                }
+            }
+            words.names.insert(name);
+        }
+        words
+    }
+
     /// The positions of the columns to fetch, at least one; `called` is what the statement calls them.
-    pub(super) fn kept_columns(&self, site: &Site, relation: &Relation, called: &[String]) -> Vec<usize> {
+    pub(super) fn kept_columns(
+        &self,
+        site: &Site,
+        relation: &Relation,
+        called: &[String],
+        words: &Words<'_>,
+    ) -> Vec<usize> {
         let count = relation.columns.len();
-        if self.starred.contains(&site.instance) || self.is_whole_row(site) {
+        let named = self.instances.get(site.instance).map_or("", |instance| instance.name.as_str());
+        if self.starred.contains(&site.instance) || words.rows.contains(named) {
             return (0..count).collect();
         }
-        let body = self.tokens.get(self.body.clone()).unwrap_or(&[]);
-        let names: HashSet<_> = body.iter().filter_map(|token| name_of(self.text, *token)).collect();
         let mut kept: Vec<usize> = called
             .iter()
             .take(count)
             .enumerate()
             // Names behind the alias are given by position.
-            .filter(|(at, name)| *at < site.listed || names.contains(name.as_str()))
+            .filter(|(at, name)| *at < site.listed || words.names.contains(name.as_str()))
             .map(|(at, _)| at)
             .collect();
         if kept.is_empty() && count > 0 {
@@ -31,29 +69,11 @@ impl Planner<'_> {
         }
         kept
     }
-
-    /// Whether the use's own name may stand for its row somewhere.
-    fn is_whole_row(&self, site: &Site) -> bool {
-        let Some(name) = self.instances.get(site.instance).map(|instance| instance.name.as_str()) else { return true };
-        self.body.clone().any(|at| {
-            let named =
-                self.tokens.get(at).and_then(|token| name_of(self.text, *token)).is_some_and(|word| word == name);
-            if !named || self.sites.iter().any(|site| site.whole.contains(&at)) {
-                return false;
-            }
-            let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
-            match kind(at + 1) {
-                Some(TokenKind::Dot) => self
-                    .tokens
-                    .get(at + 2)
-                    .is_some_and(|token| token.kind == TokenKind::Operator && token.text(self.text).starts_with('*')),
-                _ => true,
-            }
-        })
-    }
 }
 
 /// A column as the workbench has to make it.
 pub(super) fn described(column: &Column) -> InputColumn {
-    InputColumn { name: column.name.clone(), type_name: Some(column.type_name.clone()), collation: None }
+    // A domain's values travel as those of its base type, which the shards name.
+    let type_name = (!column.domain).then(|| column.type_name.clone());
+    InputColumn { name: column.name.clone(), type_name, collation: column.collation.clone() }
 }

@@ -17,8 +17,12 @@
 //! there. Tables that are left in it by mistake would show a part of their rows, so that is looked for at the end.
 
 mod columns;
+mod filter;
 mod site;
+#[cfg(test)]
+mod tests;
 
+pub(super) use filter::Filter;
 pub(super) use site::{Origin, Site};
 
 use std::ops::Range;
@@ -31,6 +35,9 @@ use crate::plan::work::{Bench, Steps};
 use crate::plan::{Gather, Requirement, Route, Work};
 use crate::sqlstate::SqlState;
 use crate::types::{KeyspaceId, ShardId};
+
+/// How many uses of tables a statement may have: each becomes an input, and its columns parameters.
+const MOST_TABLES: usize = 200;
 
 /// A part of the text, and what stands there instead.
 pub(super) type Edit = (Range<usize>, Vec<Piece>);
@@ -72,6 +79,7 @@ impl Planner<'_> {
         let mut inputs = Vec::new();
         let mut edits: Vec<Edit> = Vec::new();
         let mut keyspaces = Vec::new();
+        let words = self.words();
         for site in &self.sites {
             let route = match &site.origin {
                 Origin::Elsewhere => continue,
@@ -85,7 +93,7 @@ impl Planner<'_> {
                 Origin::Single(shard) => Route { fixed: Some(*shard), ..Route::default() },
                 Origin::Sharded(keyspace) => self.input_route(site.instance, *keyspace, found),
             };
-            let (input, edit) = self.input(site, route, inputs.len())?;
+            let (input, edit) = self.input(site, route, inputs.len(), &words)?;
             inputs.push(input);
             edits.push(edit);
         }
@@ -99,6 +107,9 @@ impl Planner<'_> {
         }
         if self.writes {
             return Err(refuse::spoiled("a lock or a function with effects"));
+        }
+        if self.sites.len() > MOST_TABLES {
+            return Err(refuse::construct("so many tables in one statement"));
         }
         if let Some(what) = &self.unfit {
             return Err(refuse::spoiled(what));
@@ -144,12 +155,18 @@ impl Planner<'_> {
     }
 
     /// One use of a table as an input, and what of the statement it replaces.
-    fn input(&self, site: &Site, route: Route, number: usize) -> Result<(Input, Edit), PgError> {
+    fn input(
+        &self,
+        site: &Site,
+        route: Route,
+        number: usize,
+        words: &columns::Words<'_>,
+    ) -> Result<(Input, Edit), PgError> {
         let uncertain = || refuse::construct("this table reference");
         let input = u16::try_from(number).map_err(|_| refuse::construct("so many tables"))?;
         let (relation, called) = self.relations.get(&site.instance).ok_or_else(uncertain)?;
         let instance = self.instances.get(site.instance).ok_or_else(uncertain)?;
-        let kept = self.kept_columns(site, relation, called);
+        let kept = self.kept_columns(site, relation, called, words);
         let alias = quote(&instance.name);
         let list: Vec<String> =
             kept.iter().filter_map(|at| Some(format!("{alias}.{}", quote(called.get(*at)?)))).collect();
@@ -161,7 +178,14 @@ impl Planner<'_> {
                 from = format!("{from} ({})", names.join(", "));
             }
         }
-        let pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
+        let mut pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
+        for (at, filter) in self.filters_of(site.instance).into_iter().enumerate() {
+            pieces.push(Piece::Words(if at == 0 { "WHERE (".into() } else { ") AND (".into() }));
+            pieces.push(Piece::Tokens(place(filter.start)?..place(filter.end)?));
+        }
+        if pieces.len() > 1 {
+            pieces.push(Piece::Words(")".into()));
+        }
         let columns = kept.iter().filter_map(|at| relation.columns.get(*at)).map(columns::described).collect();
         let own = (!site.aliased).then(|| instance.name.clone());
         let edit = (site.name.clone(), vec![Piece::Input { input, alias: own }]);
@@ -176,7 +200,6 @@ impl Planner<'_> {
     /// The statement with the edits in it.
     fn rest(&self, mut edits: Vec<Edit>) -> Result<Text, PgError> {
         edits.sort_by_key(|(range, _)| range.start);
-        let place = |at: usize| u32::try_from(at).map_err(|_| refuse::construct("so long a statement"));
         let mut pieces = Vec::new();
         let mut at = self.body.start;
         for (range, instead) in edits {
@@ -194,6 +217,11 @@ impl Planner<'_> {
         }
         Ok(Text { pieces })
     }
+}
+
+/// A token's number as texts have it.
+fn place(at: usize) -> Result<u32, PgError> {
+    u32::try_from(at).map_err(|_| refuse::construct("so long a statement"))
 }
 
 /// A name as SQL.

@@ -38,7 +38,7 @@ mod collate;
 mod distinct;
 mod finish;
 mod grouped;
-mod names;
+pub(super) mod names;
 mod normal;
 mod order;
 mod partial;

@@ -79,6 +79,9 @@ fn catalog(bytewise: bool) -> Catalog {
                 nondeterministic: mark == Some(&b'!'),
                 bytewise: !text || mark == Some(&b'^') || (bytewise && mark == Some(&b't')),
                 plain_collation: !matches!(mark, Some(b'~' | b'^' | b'!')),
+                domain: false,
+                collation: None,
+                supply: Default::default(),
             }
         };
         let relation = Relation {
@@ -88,6 +91,9 @@ fn catalog(bytewise: bool) -> Catalog {
             shards: (0..3).map(ShardId).collect(),
             columns: columns.split(", ").map(column).collect(),
             unique_keys: Vec::new(),
+            primary_key: Vec::new(),
+            row_security: false,
+            definition: None,
             has_triggers: false,
         };
         catalog.relations.insert(("public".into(), (*name).into()), Arc::new(relation));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind};
+use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind, Supply};
 use crate::types::{Oid, ShardId, oid};
 use crate::vschema::{self, Vschema};
 
@@ -158,6 +158,14 @@ pub fn type_oid(name: &str) -> Oid {
     }
 }
 
+/// A default that tells the time is `now()`.
+fn supply(_column: &str, word: &str) -> Supply {
+    match word.as_bytes().last() {
+        Some(b'@') => Supply { expression: Some("now()".into()), ..Supply::default() },
+        _ => Supply::default(),
+    }
+}
+
 fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: RelationKind) -> Relation {
     let (schema, name) = name.split_once('.').unwrap();
     let columns: Vec<Column> = columns
@@ -180,18 +188,24 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
                 nondeterministic: word.ends_with('!'),
                 bytewise: !word.ends_with(['!', '~']),
                 plain_collation: !word.ends_with(['!', '~']),
+                domain: false,
+                collation: None,
+                supply: supply(name, word),
             }
         })
         .collect();
     let place = |key: &str| columns.iter().position(|column| column.name == key).unwrap();
-    let unique_keys = keys.iter().map(|key| key.split(',').map(place).collect()).collect();
+    let unique_keys: Vec<Vec<usize>> = keys.iter().map(|key| key.split(',').map(place).collect()).collect();
     Relation {
         schema: schema.into(),
         name: name.into(),
         kind,
         shards: shards(places),
         columns,
+        primary_key: unique_keys.first().cloned().unwrap_or_default(),
         unique_keys,
+        row_security: false,
+        definition: None,
         has_triggers: name == "audited",
     }
 }

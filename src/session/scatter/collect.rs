@@ -38,7 +38,7 @@ impl Session {
         let job = Job { statement: Some(statement.clone()), bind, ..Job::new(plan, shards, rows, &statement.text)? };
         let opening = Opening { bind: false, describe: Describe::No, execute: Some(0) };
         let mut run = self.open(&job, opening).await?;
-        run.capture = Some(BytesMut::new());
+        run.into = Some(BytesMut::new());
         match self.collect_run(&job, &mut run).await {
             Ok(collected) => Ok(collected),
             Err(stop) => Err(self.give_up(&mut run, stop).await),
@@ -60,7 +60,7 @@ impl Session {
             let tag = kept.tag.strip_suffix(b"\0").unwrap_or(&kept.tag).to_vec();
             return Ok(Collected { columns, rows: kept.rows, tag });
         }
-        let rows = run.capture.take().ok_or_else(|| PgError::unsupported("rows that are kept are lost"))?;
+        let rows = run.into.take().ok_or_else(|| PgError::unsupported("rows that are kept are lost"))?;
         let columns = run.merger.description().and_then(described);
         Ok(Collected { columns, rows, tag: run.merger.tag(reached.rows).into_bytes() })
     }

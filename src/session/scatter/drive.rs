@@ -148,13 +148,13 @@ impl Session {
             Goal::Rest => Ok((false, run.is_at_rest().then_some(Next::Done))),
             Goal::Described => Ok((false, run.described.then_some(Next::Rows))),
             Goal::Rows(room) => {
-                if !run.described || self.client.outgoing.len() >= HIGH_WATER {
+                if !run.described || (run.into.is_none() && self.client.outgoing.len() >= HIGH_WATER) {
                     return Ok((false, None));
                 }
                 let wanted = run.wanted();
-                let Run { merger, capture, .. } = run;
-                let step = merger.pump(capture.as_mut().unwrap_or(&mut self.client.outgoing), room.saturating_sub(*rows))?;
-                if capture.as_ref().is_some_and(|kept| kept.len() > MOST_CAPTURED) {
+                let Run { merger, into, .. } = run;
+                let step = merger.pump(into.as_mut().unwrap_or(&mut self.client.outgoing), room.saturating_sub(*rows))?;
+                if into.as_ref().is_some_and(|kept| kept.len() > MOST_CAPTURED) {
                     return Err(too_much());
                 }
                 *rows += step.rows;

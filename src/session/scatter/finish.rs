@@ -138,7 +138,7 @@ impl Session {
         while rows < room
             && let Ok(Some(frame)) = crate::protocol::frame(&kept.rows, MOST_KEPT)
         {
-            self.client.outgoing.unsplit(kept.rows.split_to(frame.len));
+            run.into.as_mut().unwrap_or(&mut self.client.outgoing).unsplit(kept.rows.split_to(frame.len));
             rows += 1;
         }
         let tag = (rows < room).then(|| {

@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// A statement that writes on several shards outside of a transaction has one around it, up to the Sync.
-    fn begin_writing(&mut self, job: &Job) {
+    pub(super) fn begin_writing(&mut self, job: &Job) {
         if job.effects.writes && self.transaction.is_idle() {
             self.begin_implicit();
         }
@@ -250,6 +250,60 @@ impl Session {
                 self.park(&mut run);
                 portal.stage = Stage::Open(run);
             }
+        }
+        Ok(())
+    }
+
+    /// Opens a portal on the shards for a cursor: what it returns is fixed from now on. Also the cursor's RowDescription.
+    pub(in crate::session) async fn open_source(
+        &mut self,
+        statement: &Arc<Statement>,
+        plan: &Plan,
+        to: (Vec<ShardId>, Vec<u16>),
+        bind: BytesMut,
+    ) -> Result<(Box<Scattered>, Bytes), Trouble> {
+        let mut job = Job::new(plan, to.0, to.1, &statement.text)?;
+        job.statement = Some(statement.clone());
+        job.bind = bind;
+        let opening = Opening { bind: false, describe: Describe::No, execute: None };
+        let mut run = self.open(&job, opening).await?;
+        let description = self.described(&job, &mut run).await?;
+        self.park(&mut run);
+        let stage = Stage::Open(Box::new(run));
+        Ok((Box::new(Scattered { job, stage, description: None }), description.unwrap_or_default()))
+    }
+
+    /// At most so many rows of a cursor's portal, and whether they were the last.
+    pub(in crate::session) async fn pull(
+        &mut self,
+        portal: &mut Scattered,
+        limit: u32,
+    ) -> Result<(BytesMut, bool), Stop> {
+        let over = Stage::Over { word: Vec::new() };
+        let Stage::Open(mut run) = std::mem::replace(&mut portal.stage, over) else {
+            return Ok((BytesMut::new(), true));
+        };
+        self.resume(&mut run)?;
+        run.set_limit(&portal.job, limit);
+        run.into = Some(BytesMut::new());
+        let fetched = match self.fetch(&portal.job, &mut run, limit).await {
+            Ok(fetched) => fetched,
+            Err(stop) => return Err(self.give_up(&mut run, stop).await),
+        };
+        let rows = run.into.take().unwrap_or_default();
+        let ended = fetched.tag.is_some();
+        if !ended {
+            self.park(&mut run);
+            portal.stage = Stage::Open(run);
+        }
+        Ok((rows, ended))
+    }
+
+    /// CLOSE of a cursor whose rows were not all fetched.
+    pub(in crate::session) async fn close_source(&mut self, portal: Box<Scattered>) -> Result<(), Trouble> {
+        if let Stage::Open(mut run) = portal.stage {
+            self.set_aside().await?;
+            self.close_run(&mut run).await?;
         }
         Ok(())
     }

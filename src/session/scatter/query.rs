@@ -1,5 +1,7 @@
 //! Simple queries over several shards, and what both protocols' executions have in common.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
 
 use super::ask::{Order, Texts};
@@ -12,8 +14,8 @@ use crate::backend::Value;
 use crate::error::PgError;
 use crate::merge::{Limits, Merger, Next, Setup};
 use crate::plan::Plan;
-use crate::protocol::encode;
 use crate::session::extended::Batch;
+use crate::session::statements::Statement;
 use crate::session::{Session, Trouble};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
@@ -37,6 +39,40 @@ impl Session {
         rows: Vec<u16>,
     ) -> Result<(), Trouble> {
         let job = Job::new(plan, shards, rows, text)?;
+        self.scatter_whole(&job).await?;
+        self.end_statement();
+        Ok(())
+    }
+
+    /// EXECUTE of a statement that leads to several shards. In a batch of the extended protocol its transaction lasts up to the Sync, and its
+    /// columns are not for now.
+    pub(in crate::session) async fn scatter_prepared(
+        &mut self,
+        statement: Arc<Statement>,
+        plan: &Plan,
+        to: (Vec<ShardId>, Vec<u16>),
+        bind: BytesMut,
+        simple: bool,
+    ) -> Result<(), Trouble> {
+        let mut job = Job::new(plan, to.0, to.1, &statement.text)?;
+        job.statement = Some(statement);
+        job.bind = bind;
+        if simple {
+            self.scatter_whole(&job).await?;
+            self.end_statement();
+            return Ok(());
+        }
+        let running = self.meter_scatter(&job.effects, &job.shards);
+        self.set_aside().await?;
+        self.begin_writing(&job);
+        let outcome = self.whole(&job, Describe::No).await;
+        self.meter_scattered(running, outcome.as_deref().ok());
+        command_complete(&mut self.client.outgoing, &outcome?);
+        Ok(())
+    }
+
+    /// All of a simple query's statement but the ReadyForQuery.
+    async fn scatter_whole(&mut self, job: &Job) -> Result<(), Trouble> {
         let running = self.meter_scatter(&job.effects, &job.shards);
         self.set_aside().await?;
         // A query ends the batch before it, as a Sync does.
@@ -45,7 +81,7 @@ impl Session {
         if implicit {
             self.begin_implicit();
         }
-        let mut outcome = self.whole(&job).await;
+        let mut outcome = self.whole(job, Describe::Rows).await;
         if implicit {
             let ended = self.end_implicit(outcome.is_ok()).await;
             if let (true, Err(trouble)) = (outcome.is_ok(), ended) {
@@ -53,20 +89,15 @@ impl Session {
             }
         }
         self.meter_scattered(running, outcome.as_deref().ok());
-        match outcome {
-            Ok(tag) => {
-                self.meter_ready(self.transaction.status());
-                command_complete(&mut self.client.outgoing, &tag);
-                encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
-                Ok(())
-            }
-            Err(stop) => Err(stop.into()),
-        }
+        let tag = outcome?;
+        self.meter_ready(self.transaction.status());
+        command_complete(&mut self.client.outgoing, &tag);
+        Ok(())
     }
 
     /// From the first byte to the command tag.
-    async fn whole(&mut self, job: &Job) -> Result<Vec<u8>, Stop> {
-        let opening = Opening { bind: false, describe: Describe::Rows, execute: Some(0) };
+    pub(in crate::session) async fn whole(&mut self, job: &Job, describe: Describe) -> Result<Vec<u8>, Stop> {
+        let opening = Opening { bind: false, describe, execute: Some(0) };
         let mut run = self.open(job, opening).await?;
         let outcome = self.fetch(job, &mut run, 0).await;
         match outcome {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 
 use super::Stop;
+use super::bench::Workbench;
 use super::round::{Round, Turn};
 use crate::error::PgError;
 use crate::plan::Effects;
@@ -101,7 +102,13 @@ impl Reply {
 /// Who takes what a round brings while it comes. Nothing is asked to wait: what is not taken stays, and stops its server after a while.
 pub(in crate::session) trait Taker: Send {
     /// The n-th question has these columns: the body of a RowDescription, none if it has no rows.
-    fn columns(&mut self, question: usize, shard: ShardId, body: Option<&Bytes>, desk: &mut Desk<'_>) -> Result<(), Stop>;
+    fn columns(
+        &mut self,
+        question: usize,
+        shard: ShardId,
+        body: Option<&Bytes>,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Stop>;
 
     /// Takes the whole DataRow messages at the start of `incoming`, the n-th question's. `false`: not now, they stay where they are.
     fn rows(&mut self, question: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop>;
@@ -117,14 +124,19 @@ pub(in crate::session) trait Taker: Send {
         let _ = (cx, desk);
         Ok(false)
     }
+
+    /// It has nothing left to do: the round may end.
+    fn is_idle(&self) -> bool {
+        true
+    }
 }
 
 /// What a [`Taker`] may put things on.
 pub(in crate::session) struct Desk<'a> {
     /// What the client is sent next.
     pub client: &'a mut BytesMut,
-    /// The connection to the workbench, if there is one.
-    pub bench: Option<&'a mut Lease>,
+    /// The place of the connection to the workbench; none while that itself is read.
+    pub bench: Option<&'a mut Option<Workbench>>,
 }
 
 impl Session {

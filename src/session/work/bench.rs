@@ -20,7 +20,11 @@ mod fetch;
 mod kinds;
 mod place;
 mod rest;
+mod stage;
 
+use std::pin::Pin;
+
+use crate::config::units::FOREVER;
 use crate::error::PgError;
 use crate::plan::Effects;
 use crate::plan::work::Bench;
@@ -37,7 +41,14 @@ pub use kinds::Known;
 /// A connection to the workbench, outside of the client's transaction: in one of its own, which is rolled back in the end.
 pub(in crate::session) struct Workbench {
     pub lease: Lease,
+    /// One of so many.
+    _permit: tokio::sync::OwnedSemaphorePermit,
 }
+
+/// What may be parameters of the rest: twenty-five times cheaper than a table for a hundred rows, and no dearer up to here.
+const SMALL: Bounds = Bounds { rows: 2_000, bytes: 256 << 10 };
+/// Bytes that may be parameters where there cannot be a table.
+const MOST_ARRAYS: u64 = 64 << 20;
 
 /// What the inputs of one statement may be together.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +65,12 @@ impl Session {
         bench: &Bench,
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
+        let outcome = self.do_bench(job, bench, outlet).await;
+        self.close_bench().await;
+        outcome
+    }
+
+    async fn do_bench(&mut self, job: &Assignment, bench: &Bench, outlet: &mut Outlet) -> Result<Vec<u8>, Stop> {
         let places = self.place_inputs(job, &bench.inputs).await?;
         let home = self.place_rest(bench, &places)?;
         let mut shards: Vec<ShardId> = places.iter().flatten().copied().chain([home]).collect();
@@ -63,15 +80,36 @@ impl Session {
         let reads = Effects { writes: false, timed: false, ..job.effects.clone() };
         self.enlist_for(&reads, &shards).await?;
         self.enlist_for(&job.effects, &[home]).await?;
-        let types = self.types_of(job, bench, home).await?;
-        let staged = self.fetch_inputs(job, &bench.inputs, &places, &types).await?;
+        let types = self.types_of(job, home).await?;
+        let tables = self.may_have_tables(job, bench).then_some(home);
+        let staged = self.fetch_inputs(job, &bench.inputs, &places, &types, tables).await?;
         outlet.shard = Some(home);
         self.answer_rest(job, &bench.rest, &staged, &types, home, outlet).await
     }
 
+    /// Whether the rest may run outside of the client's transaction: it leaves nothing behind, and what it reads itself is what the
+    /// transaction would read.
+    fn may_have_tables(&self, job: &Assignment, bench: &Bench) -> bool {
+        let reads_tables = !bench.keyspaces.is_empty() || bench.fixed.is_some();
+        !job.effects.writes && (self.transaction.is_idle() || !reads_tables)
+    }
+
     /// What one statement's inputs may be together.
     fn bounds(&self) -> Bounds {
-        Bounds { rows: 2_000, bytes: 256 << 10 }
+        let workbench = &self.state.config.workbench;
+        Bounds { rows: workbench.max_rows as u64, bytes: workbench.max_bytes as u64 }
+    }
+
+    /// The same where all of them are parameters.
+    fn bounds_of_arrays(&self) -> Bounds {
+        let bounds = self.bounds();
+        Bounds { bytes: bounds.bytes.min(MOST_ARRAYS), ..bounds }
+    }
+
+    /// The end of the time that one step of a statement has.
+    fn deadline(&self) -> Option<Pin<Box<tokio::time::Sleep>>> {
+        let timeout = self.state.config.workbench.timeout;
+        (timeout < FOREVER).then(|| Box::pin(tokio::time::sleep(timeout)))
     }
 }
 
@@ -79,4 +117,9 @@ fn too_large(bounds: Bounds) -> PgError {
     PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement needs too many rows of other shards at once")
         .with_detail(format!("At most {} rows and {} bytes are put together.", bounds.rows, bounds.bytes))
         .with_hint("Restrict the statement to fewer rows, or raise max_rows and max_bytes of [workbench].")
+}
+
+fn late() -> PgError {
+    PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement takes too long over rows of several shards")
+        .with_hint("Restrict the statement to fewer rows, or raise timeout of [workbench].")
 }

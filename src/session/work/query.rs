@@ -1,10 +1,15 @@
 //! Simple queries that take several steps.
 
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
 use crate::plan::Plan;
-use crate::protocol::encode;
+use crate::session::copy::copy_in;
 use crate::session::extended::Batch;
+use crate::session::statements::Statement;
 use crate::session::scatter::query::command_complete;
 use crate::session::{Session, Trouble};
 
@@ -12,17 +17,51 @@ impl Session {
     /// A query of one statement that takes several steps.
     pub(in crate::session) async fn work_query(&mut self, text: &str, plan: &Plan) -> Result<(), Trouble> {
         let job = Assignment::new(plan, text)?;
+        if copy_in(&job).is_some() {
+            return Box::pin(self.begin_copy(&job, true)).await;
+        }
+        self.work_whole(&job).await
+    }
+
+    /// EXECUTE of a statement that takes several steps. In a batch of the extended protocol its transaction lasts up to the Sync, and its columns
+    /// are not for now.
+    pub(in crate::session) async fn work_prepared(
+        &mut self,
+        statement: Arc<Statement>,
+        plan: &Plan,
+        bind: BytesMut,
+        simple: bool,
+    ) -> Result<(), Trouble> {
+        let mut job = Assignment::new(plan, &statement.text)?;
+        job.statement = Some(statement);
+        job.bind = bind;
+        if simple {
+            return self.work_whole(&job).await;
+        }
+        let running = self.meter_scatter(&job.effects, &[]);
+        self.set_aside().await?;
+        if self.needs_block(&job) {
+            self.begin_implicit();
+        }
+        let mut outlet = Outlet { formats: job.formats()?, ..Outlet::default() };
+        let outcome = self.attempt(&job, &mut outlet).await;
+        self.meter_scattered(running, outcome.as_deref().ok());
+        command_complete(&mut self.client.outgoing, &outcome?);
+        Ok(())
+    }
+
+    async fn work_whole(&mut self, job: &Assignment) -> Result<(), Trouble> {
         let running = self.meter_scatter(&job.effects, &[]);
         self.set_aside().await?;
         // A query ends the batch before it, as a Sync does.
         self.batch = Batch::default();
         let mut outlet = Outlet { describe: true, ..Outlet::default() };
-        let outcome = self.carry_out(&job, &mut outlet).await;
+        let outcome = self.carry_out(job, &mut outlet).await;
         self.meter_scattered(running, outcome.as_deref().ok());
         let tag = outcome?;
         self.meter_ready(self.transaction.status());
         command_complete(&mut self.client.outgoing, &tag);
-        encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+        self.end_statement();
         Ok(())
     }
 

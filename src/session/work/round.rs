@@ -102,6 +102,12 @@ impl<'t> Round<'t> {
         Round { turns: Vec::new(), replies: Vec::new(), taker, failure: None, overdue: None, cancels: 0 }
     }
 
+    /// Nobody owes anything, and whoever takes the rows has seen to them.
+    fn is_over(&self) -> bool {
+        let waits = self.failure.is_none() && self.taker.as_ref().is_some_and(|taker| !taker.is_idle());
+        !waits && self.turns.iter().all(Turn::is_over)
+    }
+
     /// It has failed; what fails later does not count.
     fn fail(&mut self, stop: Stop) {
         // A client that is gone is not told anything: that is what matters then.
@@ -154,17 +160,16 @@ impl Session {
             if held > MOST {
                 round.fail(too_much(held).into());
             }
-            if round.turns.iter().all(Turn::is_over) {
-                return Poll::Ready(());
-            }
             let mut moved = false;
             if let (Some(taker), None) = (&mut round.taker, &round.failure) {
                 let Session { client, workbench, .. } = self;
-                let bench = workbench.as_mut().map(|bench| &mut bench.lease);
-                match taker.poll(cx, &mut Desk { client: &mut client.outgoing, bench }) {
+                match taker.poll(cx, &mut Desk { client: &mut client.outgoing, bench: Some(workbench) }) {
                     Ok(more) => moved |= more,
                     Err(stop) => round.fail(stop),
                 }
+            }
+            if round.is_over() {
+                return Poll::Ready(());
             }
             if self.client.outgoing.len() >= HIGH_WATER {
                 match self.client.poll_send(cx) {
@@ -205,17 +210,12 @@ impl Session {
             }
         }
         // Rows that nobody took are in the way of the end: now that the round has failed they are dropped.
-        if round.turns.iter().any(|turn| !turn.is_over()) {
-            for at in 0..round.turns.len() {
-                if let Err(stop) = self.poll_turn(round, at, cx) {
-                    round.fail(stop);
-                }
-            }
-            if round.turns.iter().all(Turn::is_over) {
-                return Poll::Ready(());
+        for at in 0..round.turns.len() {
+            if let Err(stop) = self.poll_turn(round, at, cx) {
+                round.fail(stop);
             }
         }
-        Poll::Pending
+        if round.is_over() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn cancel_turn(&mut self, shard: ShardId, bench: bool) {
@@ -236,10 +236,12 @@ impl Session {
         let mut error = None;
         while !turn.is_over() {
             let Session { client, workbench, held, .. } = self;
-            let mut bench = workbench.as_mut().map(|bench| &mut bench.lease);
-            let lease = match turn.bench {
-                true => bench.take(),
-                false => held.iter_mut().find(|held| held.lease.shard == turn.shard).map(|held| &mut held.lease),
+            let (lease, bench) = match turn.bench {
+                true => (workbench.as_mut().map(|bench| &mut bench.lease), None),
+                false => {
+                    let found = held.iter_mut().find(|held| held.lease.shard == turn.shard);
+                    (found.map(|held| &mut held.lease), Some(workbench))
+                }
             };
             let Some(lease) = lease else {
                 turn.lost = true;
@@ -312,7 +314,7 @@ impl Session {
                     }
                     turn.next_question();
                 }
-                Heard::Bound | Heard::Suspended => {}
+                Heard::Bound | Heard::Suspended | Heard::Copying(_) => {}
                 Heard::Ready(status) => {
                     lease.transaction = status;
                     lease.in_flight = 0;
@@ -357,7 +359,7 @@ fn more(lease: &mut crate::pool::Lease, cx: &mut Context<'_>) -> Result<(), Opti
 }
 
 /// A server's error as the client gets it.
-fn server_error(mut message: BytesMut, shard: &str, rewritten: bool) -> Stop {
+pub(super) fn server_error(mut message: BytesMut, shard: &str, rewritten: bool) -> Stop {
     let fields = ErrorFields::new(message.get(HEADER..).unwrap_or_default());
     // A server that ends this connection does not end the client's.
     if fields.is_fatal() {

@@ -6,7 +6,7 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
 use crate::raw::{Wire, refusal};
-use crate::statements::Parameter;
+use crate::statements::{Parameter, Step};
 
 /// The first OID that is not PostgreSQL's own: such ones differ from server to server.
 pub const FIRST_OWN: u32 = 16_384;
@@ -80,6 +80,19 @@ impl Client {
         self.wire.one(sql)
     }
 
+    /// A statement that must succeed.
+    pub fn run(&mut self, sql: &str) {
+        self.wire.ok(sql);
+    }
+
+    /// The first column of an answer, sorted.
+    pub fn lines(&mut self, sql: &str) -> Vec<String> {
+        let rows = self.wire.ok(sql).rows;
+        let mut lines: Vec<String> = rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+        lines.sort();
+        lines
+    }
+
     /// Whether there is a relation of this name.
     pub fn exists(&mut self, name: &str) -> bool {
         self.one(&format!("SELECT to_regclass('{name}') IS NOT NULL")) == "t"
@@ -111,8 +124,17 @@ impl Client {
         assert!(reply.error.is_none(), "{table}: {:?}", reply.error);
     }
 
+    /// Asks a statement of a case.
+    pub fn ask_step(&mut self, how: How, step: &Step) -> Answer {
+        self.exchange(how, &step.sql, &step.parameters, &step.data)
+    }
+
     /// Asks a statement.
     pub fn ask(&mut self, how: How, sql: &str, parameters: &[Parameter]) -> Answer {
+        self.exchange(how, sql, parameters, b"")
+    }
+
+    fn exchange(&mut self, how: How, sql: &str, parameters: &[Parameter], data: &[u8]) -> Answer {
         let (sync, execute) = ((b'S', Vec::new()), |rows: i32| (b'E', [&[0][..], &rows.to_be_bytes()].concat()));
         let describe = |kind: u8| (b'D', vec![kind, 0]);
         let parse = (b'P', parse_body(sql, parameters));
@@ -131,6 +153,7 @@ impl Client {
             eprintln!("{how:?}: {sql}");
         }
         let mut answer = Answer::default();
+        let (mut binary_copy, mut copied) = (false, Vec::new());
         loop {
             let (tag, body) = match self.wire.read() {
                 Ok(message) => message,
@@ -154,7 +177,16 @@ impl Client {
                     return answer;
                 }
                 b's' => self.wire.send(&[execute(PORTION), (b'H', Vec::new())]),
-                b'G' | b'H' => panic!("COPY is not for here: {sql}"),
+                b'G' => {
+                    // In pieces that end within lines. A Sync that came before is not heard while COPY reads.
+                    let pieces = data.chunks(data.len() / 3 + 1).map(|piece| (b'd', piece.to_vec()));
+                    let sync = (how == How::Binary).then(|| (b'S', Vec::new()));
+                    self.wire.send(&pieces.chain([(b'c', Vec::new())]).chain(sync).collect::<Vec<_>>());
+                }
+                b'H' => binary_copy = body[0] == 1,
+                b'd' if binary_copy => copied.extend(body),
+                b'd' => answer.rows.push(vec![Some(body)]),
+                b'c' if binary_copy => answer.rows.extend(tuples(&copied)),
                 _ => {}
             }
             if how == How::Portions && matches!(tag, b'C' | b'I' | b'E') {
@@ -225,6 +257,21 @@ fn description(body: &[u8]) -> Vec<Column> {
         at += 12;
     }
     columns
+}
+
+/// The rows of a binary COPY, how ever its messages cut them.
+fn tuples(bytes: &[u8]) -> Vec<Vec<Option<Vec<u8>>>> {
+    const HEADER: usize = 19;
+    let (mut at, mut rows) = (HEADER, Vec::new());
+    while at + 2 < bytes.len() {
+        let (begin, fields) = (at, i16_at(bytes, at));
+        at += 2;
+        for _ in 0..fields {
+            at += 4 + (u32_at(bytes, at) as i32).max(0) as usize;
+        }
+        rows.push(row(&bytes[begin..at]));
+    }
+    rows
 }
 
 fn row(body: &[u8]) -> Vec<Option<Vec<u8>>> {

@@ -159,9 +159,12 @@ fn is_part(part: &[Vec<Option<Vec<u8>>>], all: &[Vec<Option<Vec<u8>>>]) -> bool 
     })
 }
 
-/// Whether the outermost query has an ORDER BY.
+/// Whether the outermost query has an ORDER BY, or the one that is copied.
 pub fn is_ordered(sql: &str) -> bool {
     let (mut depth, upper) = (0, sql.to_uppercase());
+    if upper.starts_with("COPY (") {
+        return upper.contains("ORDER BY");
+    }
     upper.char_indices().any(|(at, c)| {
         depth += match c {
             '(' => 1,

@@ -18,6 +18,12 @@ use crate::fixture::{self, Fixture, SHARDS};
 pub const USER: &str = "postgres";
 const TABLES_SQL: &str = include_str!("tables.sql");
 const VSCHEMA: &str = include_str!("vschema.toml");
+/// The schema `backup`: copies of all tables, and the procedure that brings them back.
+const BACKUP: &str = include_str!("backup.sql");
+/// A line for each thing, and each part of it, whose name or whose schema's name begins with `{prefix}`.
+const DEFINITIONS: &str = include_str!("definitions.sql");
+/// Drops all things whose names begin with `{prefix}`.
+const DROP_ALL: &str = include_str!("drop.sql");
 /// Clients run one after the other.
 const POOL: &str = "[pool]\nsize = 6\nmin_idle = 0\n";
 
@@ -38,6 +44,9 @@ pub const TABLES: &[(&str, &[(usize, KeyType)])] = &[
     ("office", &[(0, KeyType::Text)]),
     ("ledger", &[(0, KeyType::Text), (1, KeyType::Int4)]),
     ("parcel", &[(0, KeyType::Uuid)]),
+    ("odd", &[(0, KeyType::Int4)]),
+    ("link", &[(0, KeyType::Int4)]),
+    ("touched", &[(0, KeyType::Int8)]),
 ];
 
 /// A number of shards, and what is peculiar to it.
@@ -173,6 +182,8 @@ fn fill(plan: &Plan, vschema: &Vschema, ports: &[u16], database: &str, oracle: &
     let (schema, _) = TABLES_SQL.split_once("INSERT INTO").unwrap();
     let mut shards: Vec<Client> = (0..plan.shards).map(|n| create(ports[n], database, plan.icu, n)).collect();
     shards.iter_mut().for_each(|shard| shard.script(schema));
+    // Rows come as they are: what triggers did to them is done.
+    shards.iter_mut().for_each(|shard| shard.run("SET session_replication_role = replica"));
     let mut plain = Client::open(oracle.0, USER, &oracle.1);
     let mut directory = String::new();
     for (table, _) in TABLES {
@@ -193,35 +204,16 @@ fn fill(plan: &Plan, vschema: &Vschema, ports: &[u16], database: &str, oracle: &
     }
     shards[0].script("CREATE SCHEMA goldseam;\nCREATE TABLE goldseam.directory_placed (key text PRIMARY KEY, shard text NOT NULL);\n");
     shards[0].copy_in("goldseam.directory_placed", &directory);
-    shards.iter_mut().for_each(|shard| shard.script(&backup()));
+    shards.iter_mut().for_each(|shard| shard.run(&backup()));
     if !plain.exists("backup.buyer") {
-        plain.script(&backup());
+        plain.run(&backup());
     }
 }
 
-/// Copies of all tables in a schema of their own, and what brings them back.
+/// Copies of all tables in a schema of their own, and what brings them back: without triggers, so that rows come back as they were.
 fn backup() -> String {
-    let mut sql = String::from("CREATE SCHEMA backup;\n");
-    let mut back = String::new();
-    let copy = |table: &str| format!("CREATE TABLE backup.{table} AS TABLE {table}");
-    for (table, _) in TABLES {
-        sql += &format!(
-            "DO $$ BEGIN IF to_regclass('public.{table}') IS NOT NULL THEN {}; END IF; END $$;\n",
-            copy(table)
-        );
-        back += &format!(
-            "IF to_regclass('public.{table}') IS NOT NULL THEN INSERT INTO {table} SELECT * FROM backup.{table}; END IF; "
-        );
-    }
-    let emptied: String = TABLES
-        .iter()
-        .rev()
-        .map(|(table, _)| format!("IF to_regclass('public.{table}') IS NOT NULL THEN DELETE FROM {table}; END IF; "))
-        .collect();
-    sql += &format!(
-        "CREATE PROCEDURE backup.restore() LANGUAGE plpgsql AS $$ BEGIN SET LOCAL search_path = public; {emptied}{back}END $$;\nANALYZE;\n"
-    );
-    sql
+    let names: Vec<String> = TABLES.iter().map(|(table, _)| format!("'{table}'")).collect();
+    BACKUP.replace("{tables}", &names.join(", "))
 }
 
 /// Where a row of a table, as COPY writes it, belongs.
@@ -310,6 +302,58 @@ impl Layout {
         })
     }
 
+    /// How any table differs ([`Layout::difference`]), or the directory from where its rows are.
+    pub fn differences(&self) -> Option<String> {
+        TABLES.iter().find_map(|(table, _)| self.difference(table)).or_else(|| self.lost())
+    }
+
+    /// A row that is not where the directory says.
+    fn lost(&self) -> Option<String> {
+        let homes = place_of(&self.vschema, "account");
+        // One shard needs no directory.
+        if homes.len() == 1 {
+            return None;
+        }
+        let mut servers = self.servers.lock().unwrap();
+        let directory = servers[0].copy_out("goldseam.directory_placed");
+        for shard in homes {
+            let name = self.vschema.shard_name(shard);
+            for row in servers[usize::from(shard.0)].copy_out("account") {
+                let key = row.split('\t').next().unwrap_or_default();
+                if !directory.contains(&format!("{key}\t{name}")) {
+                    return Some(format!("account: {row} is on {name}, and the directory does not say so"));
+                }
+            }
+        }
+        None
+    }
+
+    /// How things whose names begin like this differ between the plain server and any shard of the keyspace.
+    pub fn definitions_differ(&self, prefix: &str) -> Option<String> {
+        let sql = DEFINITIONS.replace("{prefix}", prefix);
+        let shop = self.vschema.keyspaces.iter().find(|keyspace| keyspace.name.as_str() == "shop").unwrap();
+        let mut servers = self.servers.lock().unwrap();
+        let plain = servers.last_mut().unwrap().lines(&sql);
+        for shard in &shop.shards {
+            let found = servers[usize::from(shard.0)].lines(&sql);
+            let odd = |one: &[String], other: &[String]| {
+                one.iter().filter(|line| !other.contains(line)).take(4).cloned().collect::<Vec<_>>()
+            };
+            if found != plain {
+                let name = self.vschema.shard_name(*shard);
+                let (more, less) = (odd(&found, &plain), odd(&plain, &found));
+                return Some(format!("definitions on {name}: it has {more:?} more, {less:?} not"));
+            }
+        }
+        None
+    }
+
+    /// Drops what a case made, past the proxy.
+    pub fn drop_all(&self, prefix: &str) {
+        let sql = DROP_ALL.replace("{prefix}", prefix);
+        self.servers.lock().unwrap().iter_mut().for_each(|server| server.run(&sql));
+    }
+
     /// How many prepared transactions are left on the shards.
     pub fn prepared(&self) -> usize {
         let sql = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
@@ -319,7 +363,7 @@ impl Layout {
 
     /// All tables on all servers as they were at first.
     pub fn restore(&self) {
-        self.servers.lock().unwrap().iter_mut().for_each(|server| server.script("CALL backup.restore();\n"));
+        self.servers.lock().unwrap().iter_mut().for_each(|server| server.run("CALL backup.restore()"));
     }
 }
 

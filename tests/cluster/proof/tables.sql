@@ -37,6 +37,43 @@ CREATE TABLE office (country text, id int, city text, staff int, PRIMARY KEY (co
 CREATE TABLE ledger (book text, number int, line int, amount numeric(12,2), memo text, PRIMARY KEY (book, number, line));
 CREATE TABLE parcel (id uuid PRIMARY KEY, grams int, sent timestamp, note text);
 
+CREATE TYPE pos AS (x int, y numeric, label text);
+CREATE TYPE step AS (at pos, mood mood, days int[]);
+CREATE DOMAIN word AS text CHECK (VALUE <> '');
+CREATE TYPE span AS RANGE (SUBTYPE = float8);
+CREATE TABLE odd (
+    id int PRIMARY KEY, pos pos, poses pos[], step step, moods mood[], share percent, shares percent[], w word, days daterange,
+    times tstzrange, ints int8multirange, span span, tv tsvector, tq tsquery, x xml, box box, circle circle, path path, mac8 macaddr8,
+    lsn pg_lsn, jp jsonpath, nums numeric[], big numeric(38,10), tiny numeric(3,3), ts0 timestamp(0), tstz3 timestamptz(3),
+    ym interval year to month, dts interval day to second(2), chs char(4)[], vcs varchar(5)[], bas bytea[], jbs jsonb[], dates date[],
+    uuids uuid[], matrix int[][], shifted int[], bitss bit(3)[], tm time(2), tstzs timestamptz[], f4s float4[], bools bool[], xid xid8,
+    nms name[], ip inet, chars "char"[], tid tid, grp int
+);
+CREATE TABLE link (id int, other int, kind text, w word, days daterange, pos pos, PRIMARY KEY (id, other));
+
+CREATE VIEW v_rich AS SELECT id, name, level, region FROM buyer WHERE level > 2;
+CREATE VIEW v_totals AS SELECT buyer_id, sum(amount) AS total, count(*) AS n FROM sale GROUP BY buyer_id;
+CREATE VIEW v_status AS SELECT status, count(*) AS n, sum(amount) AS total FROM sale GROUP BY status;
+CREATE VIEW v_joined (who, sale, product) AS SELECT b.name, s.id, i.product FROM buyer b JOIN sale s ON s.buyer_id = b.id
+    LEFT JOIN item i ON i.buyer_id = s.buyer_id AND i.sale_id = s.id;
+CREATE VIEW v_many AS SELECT * FROM v_totals WHERE n > 3;
+CREATE VIEW v_regions AS SELECT r.code, r.name, (SELECT count(*) FROM buyer b WHERE b.region = r.code) AS buyers FROM region r;
+CREATE VIEW v_zones AS SELECT code, zone FROM region WHERE zone IS NOT NULL;
+
+CREATE FUNCTION f_double(numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE FUNCTION f_label(n int) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN CASE WHEN n > 2 THEN 'many' ELSE 'few' END; END $$;
+CREATE FUNCTION f_upto(n int) RETURNS SETOF int LANGUAGE sql IMMUTABLE AS 'SELECT generate_series(1, $1)';
+CREATE FUNCTION f_pair(a int, OUT b int, OUT c text) LANGUAGE sql IMMUTABLE AS $$ SELECT a + 1, 'p' || a $$;
+CREATE FUNCTION f_reads() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM sale';
+CREATE FUNCTION f_join(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT coalesce($1 || '+', '') || $2 $$;
+CREATE AGGREGATE a_join(text) (SFUNC = f_join, STYPE = text);
+CREATE FUNCTION f_times(pos, int) RETURNS pos LANGUAGE sql IMMUTABLE AS 'SELECT ROW(($1).x * $2, ($1).y * $2, ($1).label)::pos';
+CREATE OPERATOR *** (LEFTARG = pos, RIGHTARG = int, FUNCTION = f_times);
+CREATE FUNCTION f_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.memo := coalesce(NEW.memo, '') || '*'; RETURN NEW; END $$;
+CREATE TABLE touched (id bigint PRIMARY KEY, n int DEFAULT 7 CHECK (n < 1000), memo text DEFAULT 'new', twice int GENERATED ALWAYS AS (n * 2) STORED,
+    at date DEFAULT '2026-01-01');
+CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON touched FOR EACH ROW EXECUTE FUNCTION f_touch();
+
 INSERT INTO region VALUES ('DE', 'Deutschland', 1, 'Äa'), ('AT', 'Österreich', 2, 'zb'), ('FR', 'France', 3, 'Zb'), ('NO', 'Norge', NULL, NULL),
     ('XX', 'nowhere', 3, 'äb');
 INSERT INTO currency VALUES ('EUR', 1, 2), ('USD', 1.0825, 2), ('JPY', 161.2300, 0), ('BTC', 0.0000163400000, 8);
@@ -106,3 +143,22 @@ INSERT INTO office SELECT (ARRAY['de', 'at', 'fr', 'it', 'jp'])[1 + i % 5], i, '
 INSERT INTO ledger SELECT 'book' || i % 3, i % 8, i, i * 3.33 - 40, CASE WHEN i % 3 = 0 THEN NULL ELSE 'memo ' || i % 4 END FROM generate_series(1, 48) i;
 INSERT INTO parcel SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(i * 104729), 12, '0'))::uuid, i * 10 % 70, TIMESTAMP '2026-02-01' + i % 5 * INTERVAL '1 day',
     CASE WHEN i % 4 = 0 THEN NULL ELSE 'note' END FROM generate_series(1, 25) i;
+INSERT INTO odd SELECT i, CASE WHEN i % 5 = 0 THEN NULL ELSE ROW(i % 4, i % 3 * 1.5, 'l' || i % 2)::pos END,
+    CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN '{}' ELSE ARRAY[ROW(1, 2.5, 'a,b')::pos, NULL, ROW(i, NULL, '"q"')::pos] END,
+    CASE WHEN i % 3 = 0 THEN NULL ELSE ROW(ROW(i, 1, NULL)::pos, 'ok'::mood, ARRAY[i, NULL])::step END,
+    (ARRAY[ARRAY['ok', 'sad'], ARRAY['happy', NULL]]::mood[])[1 + i % 2 : 1 + i % 2], i % 50 + 0.25, ARRAY[i % 9, 99.99]::percent[], 'w' || i % 6,
+    daterange(DATE '2026-01-01' + i % 6, DATE '2026-01-08' + i % 9), tstzrange('2026-01-01 00:00+00', CASE WHEN i % 4 > 0 THEN '2026-01-01 00:00+00'::timestamptz + i * INTERVAL '1 hour' END),
+    int8multirange(int8range(i, i + 3), int8range(i + 10, i + 12)), span(i * 0.5, i * 0.5 + 2), to_tsvector('simple', 'fat cat ' || i % 5 || ' sat on mat' || i % 3),
+    to_tsquery('simple', 'cat & ' || i % 5), xmlparse(CONTENT '<a n="' || i % 4 || '">t' || i || '</a>'), box(point(i, i), point(0, -i)), circle(point(i, 0), i),
+    path '((0,0),(1,1),(2,0))', ('08:00:2b:01:02:03:04:0' || i % 5)::macaddr8, ('0/' || to_hex(4096 + i))::pg_lsn, '$.a[*] ? (@ > 1)', ARRAY[i, i / 8.0, NULL, 'NaN'],
+    i * 1234567890123.0123456789, i / 1000.0, TIMESTAMP '2026-02-01 10:00:00.6' + i * INTERVAL '1 day', TIMESTAMPTZ '2026-02-01 10:00:00.123456+02' + i * INTERVAL '1 hour',
+    i * INTERVAL '1 month', i * INTERVAL '1 hour 1.239 seconds', ARRAY['ab', 'c' || i % 3], ARRAY['x', NULL, 'y z'], ARRAY['\x00ff'::bytea, NULL],
+    ARRAY['{"k": 1}'::jsonb, 'null', to_jsonb(i)], ARRAY[DATE '2026-01-01' + i, 'infinity', '0044-03-15 BC'], ARRAY['00000000-0000-4000-8000-000000000001'::uuid, NULL],
+    ARRAY[[i, 1], [2, NULL]], ('[3:4]={' || i || ',7}')::int[], ARRAY[i % 8, 1]::bit(3)[], TIME '10:00:00.129' + i * INTERVAL '1 minute',
+    ARRAY[TIMESTAMPTZ '2026-03-29 00:30+00' + i * INTERVAL '1 hour'], ARRAY[i * 0.5, 'NaN', '-Infinity', '-0']::float4[], ARRAY[i % 2 = 0, NULL], i::text::xid8,
+    ARRAY['n' || i, 'Pg'], ('10.0.' || i || '.1/24')::inet, ARRAY['a', 'b']::"char"[], ('(' || i || ',1)')::tid, i % 4
+  FROM generate_series(1, 40) i;
+INSERT INTO odd (id) VALUES (41), (42);
+INSERT INTO link SELECT i, i * 7 % 45, (ARRAY['up', 'down', NULL])[1 + i % 3], 'w' || i % 7, daterange(DATE '2026-01-03' + i % 5, DATE '2026-01-06' + i % 5),
+    ROW(i % 4, i % 3 * 1.5, 'l' || i % 2)::pos FROM generate_series(1, 45) i;
+INSERT INTO touched SELECT i, i * 3, CASE WHEN i % 2 = 0 THEN 'even' END FROM generate_series(1, 20) i;

@@ -12,4 +12,4 @@ mod failures;
 mod random;
 mod refusals;
 mod scatter;
-mod stage;
+pub mod stage;

@@ -49,7 +49,11 @@ impl Stage {
 
     /// The same through another proxy before the same servers.
     pub fn through(port: u16) -> Stage {
-        let own = own::get();
+        Stage::on(own::get(), port)
+    }
+
+    /// The same before servers of its own.
+    pub fn on(own: &'static Own, port: u16) -> Stage {
         let (mut proxy, mut plain) = (own.connect(port), own.plain());
         let keys = rows(own, &mut proxy, &mut plain, ROWS);
         Stage { own, proxy, plain, keys }

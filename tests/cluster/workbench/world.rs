@@ -12,6 +12,9 @@ use crate::raw::{Reply, Wire};
 
 pub const SHARDS: usize = 3;
 
+/// Rows of the table `many`.
+pub const MANY: usize = 12_000;
+
 const VSCHEMA: &str = r#"
 [keyspace.main]
 shards = ["s0", "s1", "s2"]
@@ -206,6 +209,11 @@ fn rows() -> Vec<String> {
                 id
             ),
         });
+    }
+    for from in (0..MANY).step_by(1_000) {
+        let row = |id| format!("({id}, {}, 'row {id}')", id % 1_000);
+        let values: Vec<String> = (from..from + 1_000).map(row).collect();
+        rows.push(format!("INSERT INTO many VALUES {}", values.join(", ")));
     }
     rows
 }

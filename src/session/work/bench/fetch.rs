@@ -1,20 +1,23 @@
 //! Inputs' rows, from all shards side by side.
 //!
-//! In which form a column has to come (binary or text) its type decides, which the shards say when they answer. So the first time binary form is
-//! taken for granted, and where that was wrong the inputs are fetched once more; from then on it is known for the plan.
+//! Few rows are kept until all are there. When they become more than that, the first input that is not complete goes into a table of the
+//! workbench ([`stage`](super::stage)), and others wait for their turn: all shards answer the inputs in the same order, so that the first
+//! incomplete one never waits for another.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
 use super::super::ask::{Ask, Desk, Taker};
 use super::super::outlet::count;
 use super::super::{Assignment, Stop};
-use super::kinds::{FIRST_OWN, Forms, Way};
-use super::{Bounds, too_large};
+use super::kinds::{FIRST_OWN, Kind, Shapes, Way};
+use super::stage::{Copy, Opener};
+use super::{Bounds, SMALL, Workbench, late, too_large};
 use crate::error::PgError;
 use crate::merge;
-use crate::plan::render::{Rendered, Rows, Source, SourceColumn, render};
+use crate::plan::render::{Rendered, Rows, Source, SourceColumn, quoted, render};
 use crate::plan::work::bench::{Input, InputColumn};
 use crate::protocol::frontend::Format;
 use crate::session::Session;
@@ -52,67 +55,260 @@ impl Types {
     }
 }
 
+/// What an input's rows are to become.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    /// How the statement sees the columns.
+    pub columns: Vec<SourceColumn>,
+    /// Which columns come as text.
+    pub text: Vec<bool>,
+    /// The types as the shards say them, and of the elements of arrays.
+    oids: Vec<Oid>,
+    elements: Vec<Oid>,
+    /// Parameters will not do.
+    pub table: bool,
+    /// The columns of a key that the table needs: then the statement sees the table itself.
+    pub key: Vec<u16>,
+}
+
+impl Form {
+    /// `lossless`: text does not depend on settings that lose something.
+    fn new(input: &Input, kinds: &[(Oid, Kind)], lossless: bool) -> Result<Form, PgError> {
+        if kinds.len() != input.columns.len() {
+            return Err(unlike());
+        }
+        let text: Vec<bool> =
+            kinds.iter().map(|(_, kind)| kind.way == Way::Text || (kind.way == Way::Nested && lossless)).collect();
+        let columns = input.columns.iter().zip(kinds).zip(&text);
+        Ok(Form {
+            columns: columns.map(|((column, (_, kind)), text)| source_column(column, &kind.name, *text)).collect(),
+            oids: kinds.iter().map(|(oid, _)| *oid).collect(),
+            elements: kinds.iter().zip(&text).map(|((oid, _), text)| if *text { TEXT } else { *oid }).collect(),
+            table: !input.key.is_empty() || kinds.iter().any(|(_, kind)| kind.way == Way::Nested && !lossless),
+            text,
+            key: input.key.clone(),
+        })
+    }
+
+    /// The formats in which the columns are asked for, by Bind's rule.
+    fn formats(&self) -> Vec<i16> {
+        match self.text.contains(&true) {
+            true => self.text.iter().map(|text| i16::from(!text)).collect(),
+            false => vec![1],
+        }
+    }
+
+    /// The statement sees the staged table itself.
+    fn is_whole(&self) -> bool {
+        !self.key.is_empty() && !self.text.contains(&true)
+    }
+
+    /// What makes the table.
+    pub fn create(&self, table: &str) -> String {
+        let column = |(at, column): (usize, &SourceColumn)| {
+            let name = if self.is_whole() { quoted(&column.name) } else { format!("c{at}") };
+            let collation = match (&column.collation, &column.cast) {
+                (Some(collation), None) => format!(" COLLATE {collation}"),
+                _ => String::new(),
+            };
+            format!("{name} {}{collation}", column.carried)
+        };
+        let columns: Vec<String> = self.columns.iter().enumerate().map(column).collect();
+        format!("CREATE TEMPORARY TABLE {table} ({}) ON COMMIT DROP", columns.join(", "))
+    }
+
+    /// The key that the table gets, once it is full.
+    pub fn key(&self, table: &str) -> Option<String> {
+        let names = self.key.iter().filter_map(|at| Some(quoted(&self.columns.get(usize::from(*at))?.name)));
+        let names: Vec<String> = names.collect();
+        self.is_whole().then(|| format!("ALTER TABLE {table} ADD PRIMARY KEY ({})", names.join(", ")))
+    }
+}
+
 /// What has come of one input.
 #[derive(Debug, Default)]
 struct Pile {
-    /// The first shard that has described it, and the columns' types.
-    kind: Option<(ShardId, Vec<Oid>)>,
-    /// Its rows, as whole DataRow messages.
+    /// Its rows as whole DataRow messages, as long as they are kept.
     frames: BytesMut,
     rows: u64,
     bytes: u64,
+    /// Shards that have not sent all of it.
+    open: usize,
+    /// Its table.
+    table: Option<String>,
+}
+
+/// Whether there is a connection to the workbench.
+enum Bench {
+    /// Not needed so far.
+    No,
+    /// It is being made.
+    Opening(Pin<Box<dyn Future<Output = Result<Workbench, PgError>> + Send>>),
+    /// It is there.
+    Open,
 }
 
 /// Takes the rows of all inputs.
 struct Fetch {
     /// Of each question its input.
     inputs: Vec<usize>,
+    forms: Vec<Form>,
     piles: Vec<Pile>,
+    /// What may be kept for parameters.
+    small: Bounds,
     bounds: Bounds,
+    /// Makes the connection to the workbench, if there may be one.
+    opener: Option<Opener>,
+    bench: Bench,
+    /// The table that is being filled, and for which input.
+    copy: Option<(usize, Copy)>,
+    /// The statement's literals have made other types of the columns than those that were known.
+    stale: bool,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Taker for Fetch {
     fn columns(
         &mut self,
         question: usize,
-        shard: ShardId,
+        _shard: ShardId,
         body: Option<&Bytes>,
         _desk: &mut Desk<'_>,
     ) -> Result<(), Stop> {
-        let pile = self.pile(question)?;
+        let input = self.input(question)?;
         let types = body.and_then(|body| merge::column_types(body)).ok_or_else(no_columns)?;
-        match &pile.kind {
-            None => pile.kind = Some((shard, types)),
-            Some((_, known)) if alike(known, &types) => {}
-            Some(_) => return Err(unlike().into()),
+        self.stale |= !alike(&self.forms[input].oids, &types);
+        Ok(())
+    }
+
+    fn rows(&mut self, question: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop> {
+        let input = self.input(question)?;
+        if self.stale {
+            take_rows(incoming, None);
+            return Ok(true);
+        }
+        if self.piles[input].table.is_some() {
+            return self.to_table(input, incoming, desk);
+        }
+        let (rows, bytes) = self.kept();
+        if !self.forms[input].table && rows < self.small.rows && bytes < self.small.bytes {
+            let before = incoming.len();
+            let pile = &mut self.piles[input];
+            pile.rows += count(incoming);
+            take_rows(incoming, Some(&mut pile.frames));
+            pile.bytes += (before - incoming.len()) as u64;
+            self.within_bounds()?;
+            return Ok(true);
+        }
+        let first = self.piles.iter().position(|pile| pile.open > 0);
+        if self.opener.is_none() && matches!(self.bench, Bench::No) {
+            return Err(too_large(self.small).into());
+        }
+        if first != Some(input) || self.copy.is_some() {
+            return Ok(false);
+        }
+        match &mut self.bench {
+            Bench::No => {
+                if let Some(opener) = self.opener.take() {
+                    self.bench = Bench::Opening(Box::pin(opener.open()));
+                }
+                Ok(false)
+            }
+            Bench::Opening(_) => Ok(false),
+            Bench::Open => {
+                self.begin_table(input, desk)?;
+                self.to_table(input, incoming, desk)
+            }
+        }
+    }
+
+    fn done(&mut self, question: usize, desk: &mut Desk<'_>) -> Result<(), Stop> {
+        let input = self.input(question)?;
+        self.piles[input].open -= 1;
+        if self.piles[input].open == 0
+            && let Some((copied, copy)) = &mut self.copy
+            && *copied == input
+        {
+            copy.end(lease(desk)?);
         }
         Ok(())
     }
 
-    fn rows(&mut self, question: usize, incoming: &mut BytesMut, _desk: &mut Desk<'_>) -> Result<bool, Stop> {
-        let bounds = self.bounds;
-        let pile = self.pile(question)?;
-        let before = incoming.len();
-        pile.rows += count(incoming);
-        take_rows(incoming, Some(&mut pile.frames));
-        pile.bytes += (before - incoming.len()) as u64;
-        let (rows, bytes) = self.piles.iter().fold((0, 0), |sum, pile| (sum.0 + pile.rows, sum.1 + pile.bytes));
-        if rows > bounds.rows || bytes > bounds.bytes {
-            return Err(too_large(bounds).into());
+    fn poll(&mut self, cx: &mut Context<'_>, desk: &mut Desk<'_>) -> Result<bool, Stop> {
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            return Err(late().into());
         }
-        Ok(true)
+        if let Bench::Opening(opening) = &mut self.bench {
+            let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return Ok(false) };
+            let Some(place) = &mut desk.bench else { return Err(no_bench().into()) };
+            **place = Some(opened?);
+            self.bench = Bench::Open;
+            return Ok(true);
+        }
+        let Some((_, copy)) = &mut self.copy else { return Ok(false) };
+        let moved = copy.poll(lease(desk)?, cx)?;
+        if copy.is_over() {
+            self.copy = None;
+            return Ok(true);
+        }
+        Ok(moved)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.copy.is_none()
     }
 }
 
 impl Fetch {
-    fn pile(&mut self, question: usize) -> Result<&mut Pile, PgError> {
-        let input = self.inputs.get(question).copied().unwrap_or(usize::MAX);
-        self.piles.get_mut(input).ok_or_else(no_columns)
+    fn input(&self, question: usize) -> Result<usize, PgError> {
+        let input = self.inputs.get(question).copied();
+        input.filter(|input| *input < self.piles.len().min(self.forms.len())).ok_or_else(no_columns)
+    }
+
+    /// Rows and bytes that are kept for parameters.
+    fn kept(&self) -> (u64, u64) {
+        let kept = self.piles.iter().filter(|pile| pile.table.is_none());
+        kept.fold((0, 0), |sum, pile| (sum.0 + pile.rows, sum.1 + pile.bytes))
+    }
+
+    fn within_bounds(&self) -> Result<(), PgError> {
+        let (rows, bytes) = self.piles.iter().fold((0, 0), |sum, pile| (sum.0 + pile.rows, sum.1 + pile.bytes));
+        if rows > self.bounds.rows || bytes > self.bounds.bytes { Err(too_large(self.bounds)) } else { Ok(()) }
+    }
+
+    fn begin_table(&mut self, input: usize, desk: &mut Desk<'_>) -> Result<(), Stop> {
+        let lease = lease(desk)?;
+        let table = table(input);
+        let mut copy = Copy::begin(lease, &self.forms[input], &table);
+        let pile = &mut self.piles[input];
+        pile.table = Some(table);
+        let mut frames = std::mem::take(&mut pile.frames);
+        copy.send(lease, &mut frames)?;
+        self.copy = Some((input, copy));
+        Ok(())
+    }
+
+    fn to_table(&mut self, input: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop> {
+        let Some((copied, copy)) = &mut self.copy else { return Err(no_bench().into()) };
+        if *copied != input {
+            return Ok(false);
+        }
+        let lease = lease(desk)?;
+        if copy.is_full(lease) {
+            return Ok(false);
+        }
+        let (rows, bytes) = copy.send(lease, incoming)?;
+        let pile = &mut self.piles[input];
+        pile.rows += rows;
+        pile.bytes += bytes;
+        self.within_bounds()?;
+        Ok(true)
     }
 }
 
 impl Session {
-    /// Fetches inputs from the shards of `places`, which have to be enlisted.
+    /// Fetches inputs, which have to be those of the job's own plan, from the shards of `places`, which have to be enlisted. `bench`: where
+    /// there may be tables for many rows; then [`Session::close_bench`] has to follow.
     ///
     /// # Errors
     /// As [`Session::ask_shards`]; 54000 beyond the bounds; types whose values cannot travel (0A000).
@@ -122,55 +318,47 @@ impl Session {
         inputs: &[Input],
         places: &[Vec<ShardId>],
         types: &Types,
+        bench: Option<ShardId>,
     ) -> Result<Vec<Staged>, Stop> {
         let tokens = sql::lex(&job.text, &self.state.sql_limits())?;
         let texts = inputs.iter().map(|input| render(&input.text, &job.text, &tokens, None, None));
         let texts = texts.collect::<Result<Vec<Rendered>, PgError>>()?;
-        // Text of values that are to be read again must not depend on settings that lose something.
-        let mut forms = self.shared.benches.forms(&job.work);
         loop {
-            let fetch = self.fetch_once(job, &texts, places, types, forms.as_deref()).await?;
-            self.learn_piles(&fetch.piles).await?;
-            let right = self.forms_of(&fetch.piles)?;
-            let asked = |input: usize, column: usize| {
-                forms.as_ref().is_some_and(|forms| {
-                    forms.get(input).and_then(|input| input.get(column)).copied().unwrap_or(false)
-                })
-            };
-            let as_asked = right.iter().enumerate().all(|(input, columns)| {
-                columns.iter().enumerate().all(|(column, text)| asked(input, column) == *text)
-            });
-            if !as_asked && fetch.piles.iter().any(|pile| pile.rows > 0) {
-                self.shared.benches.learn_forms(&job.work, right.clone());
-                forms = Some(right);
+            let shapes = self.shapes_of(&job.work, inputs, &texts, places, types).await?;
+            let fetch = self.fetch_once(job, inputs, &texts, places, types, &shapes, bench).await?;
+            if fetch.stale {
+                self.shared.benches.forget_shapes(inputs);
+                self.close_bench().await;
                 continue;
             }
-            return self.stage(inputs, fetch.piles, &right);
+            return self.staged(fetch, bench).await;
         }
     }
 
+    #[allow(clippy::too_many_arguments)] // a step of the one above
     async fn fetch_once(
         &mut self,
         job: &Assignment,
+        inputs: &[Input],
         texts: &[Rendered],
         places: &[Vec<ShardId>],
         types: &Types,
-        forms: Option<&[Vec<bool>]>,
+        shapes: &Shapes,
+        bench: Option<ShardId>,
     ) -> Result<Fetch, Stop> {
         let values = job.values()?;
-        let (mut asks, mut inputs) = (Vec::new(), Vec::new());
-        for (input, (text, shards)) in texts.iter().zip(places).enumerate() {
+        let lossless = self.has_lossless_text();
+        let forms = inputs.iter().zip(shapes.iter()).map(|(input, kinds)| Form::new(input, kinds, lossless));
+        let forms = forms.collect::<Result<Vec<Form>, PgError>>()?;
+        let (mut asks, mut questions) = (Vec::new(), Vec::new());
+        for (input, ((text, shards), form)) in texts.iter().zip(places).zip(&forms).enumerate() {
             let given = text.parameters.iter().map(|n| {
                 let (format, value) = values.get(usize::from(*n)).copied().unwrap_or((Format::Text, None));
                 (format, value.map(Bytes::copy_from_slice))
             });
-            let given: Vec<_> = given.collect();
-            let formats = match forms.and_then(|forms| forms.get(input)) {
-                Some(columns) if columns.contains(&true) => columns.iter().map(|text| i16::from(!text)).collect(),
-                _ => vec![1],
-            };
+            let (given, formats): (Vec<_>, _) = (given.collect(), form.formats());
             for shard in shards {
-                inputs.push(input);
+                questions.push(input);
                 asks.push(Ask {
                     types: text.parameters.iter().map(|n| types.on(*shard, *n)).collect(),
                     values: given.clone(),
@@ -179,52 +367,76 @@ impl Session {
                 });
             }
         }
-        let piles = texts.iter().map(|_| Pile::default()).collect();
-        let mut fetch = Fetch { inputs, piles, bounds: self.bounds() };
+        let small = if bench.is_some() { SMALL } else { self.bounds_of_arrays() };
+        let mut fetch = Fetch {
+            inputs: questions,
+            forms,
+            piles: places.iter().map(|shards| Pile { open: shards.len(), ..Pile::default() }).collect(),
+            small,
+            bounds: self.bounds(),
+            opener: bench.map(|shard| self.opener(shard)),
+            bench: if self.workbench.is_some() { Bench::Open } else { Bench::No },
+            copy: None,
+            stale: false,
+            deadline: self.deadline(),
+        };
         if !asks.is_empty() {
             self.ask_taking(asks, Some(&mut fetch)).await?;
         }
         Ok(fetch)
     }
 
-    /// Learns the types of what has come.
-    async fn learn_piles(&mut self, piles: &[Pile]) -> Result<(), Stop> {
-        for (shard, oids) in piles.iter().filter_map(|pile| pile.kind.as_ref()) {
-            self.learn_kinds(*shard, oids).await?;
+    /// Whether what a server prints is read by another as the very same value.
+    fn has_lossless_text(&self) -> bool {
+        let digits = self.settings.server.get("extra_float_digits");
+        let digits = digits.map(|(crate::backend::Value::Plain(text) | crate::backend::Value::Sql(text))| text);
+        self.decode.iso && digits.is_none_or(|digits| digits.trim_matches('\'').parse::<i32>().is_ok_and(|n| n >= 1))
+    }
+
+    /// What the rest sees of what has come.
+    async fn staged(&mut self, fetch: Fetch, bench: Option<ShardId>) -> Result<Vec<Staged>, Stop> {
+        let mut staged = Vec::with_capacity(fetch.piles.len());
+        let (mut empty, mut filled) = (Vec::new(), Vec::new());
+        for (input, (form, pile)) in fetch.forms.into_iter().zip(fetch.piles).enumerate() {
+            let name = match &pile.table {
+                Some(name) => Some(name.clone()),
+                // Without rows nothing has made its table.
+                None if form.table => {
+                    empty.push(form.create(&table(input)));
+                    Some(table(input))
+                }
+                None => None,
+            };
+            let (rows, bytes, mut arrays) = (pile.rows, pile.bytes, Vec::new());
+            let kept = match name {
+                Some(name) => {
+                    filled.extend(form.key(&name));
+                    filled.push(format!("ANALYZE {name}"));
+                    if form.is_whole() { Rows::Whole(name) } else { Rows::Table(name) }
+                }
+                None => {
+                    arrays = merge::arrays(&pile.frames, &form.elements)?;
+                    Rows::Arrays { count: rows }
+                }
+            };
+            staged.push(Staged { source: Source { columns: form.columns, rows: kept }, arrays, rows, bytes });
         }
-        Ok(())
-    }
-
-    /// In which form each column has to come.
-    fn forms_of(&self, piles: &[Pile]) -> Result<Forms, PgError> {
-        let forms = piles.iter().map(|pile| {
-            let Some((shard, oids)) = &pile.kind else { return Ok(Vec::new()) };
-            let text = |oid: &Oid| Ok(matches!(self.kind_of(*shard, *oid)?.way, Way::Text | Way::Nested));
-            oids.iter().map(text).collect::<Result<Vec<bool>, PgError>>()
-        });
-        Ok(Arc::from(forms.collect::<Result<Vec<_>, PgError>>()?))
-    }
-
-    /// Rows as parameters.
-    fn stage(&self, inputs: &[Input], piles: Vec<Pile>, forms: &Forms) -> Result<Vec<Staged>, Stop> {
-        let mut staged = Vec::with_capacity(piles.len());
-        for ((input, pile), texts) in inputs.iter().zip(piles).zip(forms.iter()) {
-            let (shard, oids) = pile.kind.as_ref().ok_or_else(no_columns)?;
-            if oids.len() != input.columns.len() {
-                return Err(unlike().into());
-            }
-            let mut columns = Vec::with_capacity(oids.len());
-            let mut elements = Vec::with_capacity(oids.len());
-            for ((column, oid), text) in input.columns.iter().zip(oids).zip(texts) {
-                columns.push(source_column(column, &self.kind_of(*shard, *oid)?.name, *text));
-                elements.push(if *text { TEXT } else { *oid });
-            }
-            let arrays = merge::arrays(&pile.frames, &elements)?;
-            let source = Source { columns, rows: Rows::Arrays { count: pile.rows } };
-            staged.push(Staged { source, arrays, rows: pile.rows, bytes: pile.bytes });
+        if let (false, Some(shard)) = (empty.is_empty() && filled.is_empty(), bench) {
+            self.finish_tables(shard, empty.into_iter().chain(filled)).await?;
         }
         Ok(staged)
     }
+}
+
+/// The connection to the workbench.
+fn lease<'d>(desk: &'d mut Desk<'_>) -> Result<&'d mut crate::pool::Lease, PgError> {
+    let bench = desk.bench.as_mut().and_then(|place| place.as_mut());
+    bench.map(|bench| &mut bench.lease).ok_or_else(no_bench)
+}
+
+/// The table of an input.
+fn table(input: usize) -> String {
+    format!("pg_temp.goldseam_{input}")
 }
 
 /// `text` (`src/include/catalog/pg_type.dat`).
@@ -243,11 +455,14 @@ fn alike(one: &[Oid], other: &[Oid]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
-fn no_columns() -> PgError {
+pub(super) fn no_columns() -> PgError {
     PgError::new(SqlState::INTERNAL_ERROR, "an input of the statement has no columns")
 }
 
+fn no_bench() -> PgError {
+    PgError::new(SqlState::INTERNAL_ERROR, "the connection to the workbench is missing")
+}
+
 fn unlike() -> PgError {
-    PgError::new(SqlState::INTERNAL_ERROR, "the shards' columns of the statement's inputs differ")
-        .with_hint("Run the same DDL on all shards.")
+    PgError::new(SqlState::INTERNAL_ERROR, "the columns of the statement's inputs are not those that were planned")
 }

@@ -13,10 +13,13 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::super::Stop;
-use super::super::ask::Ask;
+use super::super::ask::{Ask, What};
+use super::fetch::{Types, no_columns};
 use crate::error::PgError;
 use crate::merge;
 use crate::plan::Work;
+use crate::plan::render::Rendered;
+use crate::plan::work::bench::Input;
 use crate::protocol::frontend::Format;
 use crate::session::Session;
 use crate::sqlstate::SqlState;
@@ -74,33 +77,30 @@ impl Kind {
 pub struct Known {
     /// Types by shard, number and reading of the catalog.
     kinds: Mutex<LruCache<(ShardId, Oid, u64), Kind>>,
-    /// Of a plan's inputs by its address, which columns have to come as text. The plan's part is kept, so that no other takes its place.
-    forms: Mutex<LruCache<usize, (Arc<Work>, Forms)>>,
+    /// What a plan's inputs are like, by their address. The plan's part is kept, so that no other takes their place.
+    shapes: Mutex<LruCache<usize, (Arc<Work>, Shapes)>>,
 }
 
-/// Of each input and of each of its columns, whether it comes as text.
-pub(super) type Forms = Arc<[Vec<bool>]>;
+/// Of each input and of each of its columns, the type: its number on the shard that has described it, and what it is.
+pub(super) type Shapes = Arc<[Vec<(Oid, Kind)>]>;
 
 impl Known {
     /// Remembers about so many plans.
     pub fn new(capacity: usize) -> Known {
         let some = |capacity| NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
-        Known {
-            kinds: Mutex::new(LruCache::new(some(TYPES))),
-            forms: Mutex::new(LruCache::new(some(capacity))),
-        }
+        Known { kinds: Mutex::new(LruCache::new(some(TYPES))), shapes: Mutex::new(LruCache::new(some(capacity))) }
     }
 
-    pub(super) fn forms(&self, work: &Arc<Work>) -> Option<Forms> {
-        self.forms.lock().get(&(Arc::as_ptr(work) as usize)).map(|(_, forms)| forms.clone())
+    fn shapes(&self, inputs: &[Input]) -> Option<Shapes> {
+        self.shapes.lock().get(&(inputs.as_ptr() as usize)).map(|(_, shapes)| shapes.clone())
     }
 
-    pub(super) fn learn_forms(&self, work: &Arc<Work>, forms: Forms) {
-        self.forms.lock().put(Arc::as_ptr(work) as usize, (work.clone(), forms));
+    pub(super) fn forget_shapes(&self, inputs: &[Input]) {
+        self.shapes.lock().pop(&(inputs.as_ptr() as usize));
     }
 
     /// A type, as far as it is known.
-    pub(super) fn kind(&self, shard: ShardId, oid: Oid, version: u64) -> Option<Kind> {
+    fn kind(&self, shard: ShardId, oid: Oid, version: u64) -> Option<Kind> {
         if let Some((name, of_arrays)) = merge::builtin(oid) {
             let (name, way) = match of_arrays {
                 false => (format!("pg_catalog.{name}"), Way::Binary),
@@ -124,7 +124,7 @@ impl Known {
 }
 
 /// Types by number: name, and how their values travel (`b`, `t`, `a`, `n`). `$1` are the numbers.
-pub(super) const QUESTION: &str = "\
+const QUESTION: &str = "\
 SELECT t.oid::text, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname),
        CASE WHEN t.typtype = 'p' THEN 'n'
             WHEN t.typsend = 0 THEN 't'
@@ -146,13 +146,13 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
 WHERE t.oid = ANY ($1::pg_catalog.oid[])";
 
 /// The numbers as `$1`.
-pub(super) fn numbers(oids: &[Oid]) -> String {
+fn numbers(oids: &[Oid]) -> String {
     let listed: Vec<String> = oids.iter().map(Oid::to_string).collect();
     format!("{{{}}}", listed.join(","))
 }
 
 /// A row of the answer.
-pub(super) fn read(oid: &str, name: &str, way: &str) -> Option<(Oid, Kind)> {
+fn read(oid: &str, name: &str, way: &str) -> Option<(Oid, Kind)> {
     let way = match way {
         "b" => Way::Binary,
         "t" => Way::Text,
@@ -163,6 +163,38 @@ pub(super) fn read(oid: &str, name: &str, way: &str) -> Option<(Oid, Kind)> {
 }
 
 impl Session {
+    /// What inputs are like, which is asked once for each plan: the first shard of each describes it.
+    pub(super) async fn shapes_of(
+        &mut self,
+        work: &Arc<Work>,
+        inputs: &[Input],
+        texts: &[Rendered],
+        places: &[Vec<ShardId>],
+        types: &Types,
+    ) -> Result<Shapes, Stop> {
+        if let Some(known) = self.shared.benches.shapes(inputs)
+            && known.len() == texts.len()
+        {
+            return Ok(known);
+        }
+        let asks = texts.iter().zip(places).filter_map(|(text, shards)| {
+            let shard = *shards.first()?;
+            let types = text.parameters.iter().map(|n| types.on(shard, *n)).collect();
+            Some(Ask { what: What::Describe, types, ..Ask::new(shard, text.sql.clone()) })
+        });
+        let replies = self.ask_shards(asks.collect()).await?;
+        let mut shapes = Vec::with_capacity(replies.len());
+        for reply in &replies {
+            let oids = reply.columns.as_deref().and_then(merge::column_types).ok_or_else(no_columns)?;
+            self.learn_kinds(reply.shard, &oids).await?;
+            let kinds = oids.iter().map(|oid| Ok((*oid, self.kind_of(reply.shard, *oid)?)));
+            shapes.push(kinds.collect::<Result<Vec<_>, PgError>>()?);
+        }
+        let shapes = Shapes::from(shapes);
+        self.shared.benches.shapes.lock().put(inputs.as_ptr() as usize, (work.clone(), shapes.clone()));
+        Ok(shapes)
+    }
+
     /// Learns the types of these numbers on a shard that is enlisted, as far as they are not known yet.
     pub(in crate::session) async fn learn_kinds(&mut self, shard: ShardId, oids: &[Oid]) -> Result<(), Stop> {
         let version = self.context.catalog.version;
@@ -193,9 +225,8 @@ impl Session {
     /// A type that is known by now.
     pub(in crate::session) fn kind_of(&self, shard: ShardId, oid: Oid) -> Result<Kind, PgError> {
         let kind = self.shared.benches.kind(shard, oid, self.context.catalog.version);
-        let kind = kind.ok_or_else(|| {
-            PgError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist"))
-        })?;
+        let kind = kind
+            .ok_or_else(|| PgError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist")))?;
         match kind.way {
             Way::Never => Err(never(&kind.name)),
             _ => Ok(kind),
@@ -207,4 +238,3 @@ fn never(name: &str) -> PgError {
     PgError::unsupported(format!("values of type {name} cannot be brought from one server to another"))
         .with_hint("Cast the expression to a type of its own, such as text.")
 }
-

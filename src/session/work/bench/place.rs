@@ -33,9 +33,7 @@ impl Session {
 
     fn destinations(&self, job: &Assignment, inputs: &[Input]) -> Result<Vec<Destination>, PgError> {
         let resolve = |values: &dyn Values| {
-            let one = |input: &Input| {
-                Ok(input.route.resolve(values, &self.state.vschema, &self.decode)?.into())
-            };
+            let one = |input: &Input| Ok(input.route.resolve(values, &self.state.vschema, &self.decode)?.into());
             inputs.iter().map(one).collect::<Result<Vec<Destination>, PgError>>()
         };
         match &job.statement {

@@ -1,5 +1,8 @@
 //! The rest of a statement, over its inputs.
 
+use std::pin::Pin;
+use std::task::Context;
+
 use bytes::{Bytes, BytesMut};
 
 use super::super::ask::{Ask, Desk, Taker, What};
@@ -7,10 +10,10 @@ use super::super::outlet::Outlet;
 use super::super::{Assignment, Stop};
 use super::fetch::{Staged, Types};
 use super::kinds::FIRST_OWN;
+use super::late;
 use crate::error::PgError;
 use crate::plan::gather::Text;
 use crate::plan::render::{Source, render_over};
-use crate::plan::work::Bench;
 use crate::protocol::frontend::Format;
 use crate::session::Session;
 use crate::sql;
@@ -19,6 +22,7 @@ use crate::types::ShardId;
 /// Rows go to the client as they come.
 struct Answer<'o> {
     outlet: &'o mut Outlet,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Taker for Answer<'_> {
@@ -35,6 +39,13 @@ impl Taker for Answer<'_> {
 
     fn rows(&mut self, _question: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop> {
         Ok(self.outlet.take_rows(incoming, desk.client)?)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, _desk: &mut Desk<'_>) -> Result<bool, Stop> {
+        match self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            true => Err(late().into()),
+            false => Ok(false),
+        }
     }
 }
 
@@ -75,20 +86,15 @@ impl Session {
         shard: ShardId,
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
-        let ask = self.ask_rest(job, text, staged, types, shard, job.formats()?)?;
-        let mut answer = Answer { outlet };
+        let bench = self.workbench.is_some();
+        let ask = Ask { bench, ..self.ask_rest(job, text, staged, types, shard, job.formats()?)? };
+        let mut answer = Answer { outlet, deadline: self.deadline() };
         let mut replies = self.ask_taking(vec![ask], Some(&mut answer)).await?;
         Ok(replies.pop().map(|reply| reply.tag.into_bytes()).unwrap_or_default())
     }
 
     /// The types of the client's parameters. What the client has not said, a shard says of the client's own text, once for a statement.
-    pub(in crate::session) async fn types_of(
-        &mut self,
-        job: &Assignment,
-        bench: &Bench,
-        shard: ShardId,
-    ) -> Result<Types, Stop> {
-        let _ = bench;
+    pub(in crate::session) async fn types_of(&mut self, job: &Assignment, shard: ShardId) -> Result<Types, Stop> {
         let Some(statement) = &job.statement else { return Ok(Types::default()) };
         let declared = statement.types.clone();
         let open = (0..statement.parameters).any(|n| declared.get(n).is_none_or(|oid| *oid == 0));
@@ -101,12 +107,7 @@ impl Session {
         }
         let statement = statement.clone();
         self.enlist_for(&crate::plan::Effects::default(), &[shard]).await?;
-        let ask = Ask {
-            what: What::Describe,
-            types: declared,
-            rewritten: false,
-            ..Ask::new(shard, job.text.clone())
-        };
+        let ask = Ask { what: What::Describe, types: declared, rewritten: false, ..Ask::new(shard, job.text.clone()) };
         let mut replies = self.ask_shards(vec![ask]).await?;
         let oids = replies.pop().map(|reply| reply.types).unwrap_or_default();
         // Numbers of the users' types are known by the shard whose they are: as everywhere the home shard's are remembered.

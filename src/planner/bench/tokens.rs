@@ -1,0 +1,279 @@
+//! Queries beyond the grammar, or with a construct that the walk does not know: read by their tokens.
+//!
+//! Where FROM lists are and which of their items are names of tables can be told without a tree: each pair of parentheses is a query, if it begins
+//! with SELECT, and its FROM is the word at its own depth. Inputs are whole then, all columns of all shards. Whatever could be meant in two ways is
+//! a refusal: a CTE that is called like a table, a table's name in a place that is none of the known.
+
+use std::collections::HashSet;
+
+use super::{Edit, quote};
+use crate::error::PgError;
+use crate::plan::gather::Piece;
+use crate::plan::work::Bench;
+use crate::plan::work::bench::Input;
+use crate::planner::bench::site::Origin;
+use crate::planner::scope::{self, Place};
+use crate::planner::{Planner, functions, refuse};
+use crate::plan::Route;
+use crate::sql::TokenKind;
+use crate::sql::classify::name_of;
+use std::ops::Range;
+
+/// A place in a FROM list, as far as tokens tell.
+#[derive(Debug)]
+struct Spot {
+    name: Range<usize>,
+    aliased: bool,
+}
+
+/// What a pair of parentheses is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// A query: where in it the next token stands.
+    Query(Stand),
+    /// A FROM list's own parentheses.
+    Join(Stand),
+    /// Anything else.
+    Other,
+}
+
+/// Where in a query a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// Not in FROM.
+    Outside,
+    /// The next is an item of FROM.
+    Item,
+    /// In FROM, behind an item.
+    From,
+}
+
+impl Planner<'_> {
+    /// A bench of whole inputs.
+    pub(super) fn bench_of_tokens(&self) -> Result<Bench, PgError> {
+        self.reads_only()?;
+        let spots = self.spots()?;
+        let ctes = self.cte_names();
+        let (mut inputs, mut edits, mut keyspaces): (Vec<Input>, Vec<Edit>, Vec<_>) = Default::default();
+        let mut fixed = None;
+        let mut places = Vec::new();
+        for spot in &spots {
+            let parts: Vec<String> = spot
+                .name
+                .clone()
+                .step_by(2)
+                .filter_map(|at| name_of(self.text, *self.tokens.get(at)?).map(|name| name.into_owned()))
+                .collect();
+            let is_cte = matches!(parts.as_slice(), [bare] if ctes.contains(bare));
+            let place = scope::place(&self.context, &parts)?;
+            if is_cte && !matches!(place, Place::Unknown) {
+                return Err(refuse::construct("a query in WITH that is called like a table, beside such a construct,"));
+            }
+            if let (Place::Single { shard, .. }, None) = (&place, fixed) {
+                fixed = Some(*shard);
+            }
+            places.push((spot, is_cte, place));
+        }
+        for (spot, is_cte, place) in places {
+            let (relation, route) = match &place {
+                _ if is_cte => continue,
+                Place::Sharded { table, relation } => (relation, Planner::all_shards(table.keyspace)),
+                Place::Reference { table, .. } => {
+                    if !keyspaces.contains(&table.keyspace) {
+                        keyspaces.push(table.keyspace);
+                    }
+                    continue;
+                }
+                Place::Single { shard, .. } if Some(*shard) == fixed => continue,
+                Place::Single { shard, relation: Some(relation) } => {
+                    (relation, Route { fixed: Some(*shard), ..Route::default() })
+                }
+                _ => return Err(refuse::spoiled("a system catalog or a table that is not known")),
+            };
+            let number = u16::try_from(inputs.len()).map_err(|_| refuse::construct("so many tables"))?;
+            let list: Vec<String> = relation.columns.iter().map(|column| quote(&column.name)).collect();
+            let from = format!("{}.{}", quote(&relation.schema), quote(&relation.name));
+            inputs.push(Input {
+                label: relation.name.clone(),
+                route,
+                text: super::words(format!("SELECT {} FROM {from}", list.join(", "))),
+                columns: relation.columns.iter().map(super::columns::described).collect(),
+                key: Vec::new(),
+            });
+            let alias = (!spot.aliased).then(|| relation.name.clone());
+            edits.push((spot.name.clone(), vec![Piece::Input { input: number, alias }]));
+        }
+        if inputs.is_empty() {
+            return Err(refuse::construct("this statement"));
+        }
+        if fixed.is_some_and(|shard| {
+            keyspaces.iter().any(|keyspace| !self.context.vschema.keyspace(*keyspace).shards.contains(&shard))
+        }) {
+            return Err(refuse::several_keyspaces());
+        }
+        let named: Vec<Range<usize>> = spots.into_iter().map(|spot| spot.name).collect();
+        self.no_other_mention(&named)?;
+        Ok(Bench { inputs, rest: self.rest(edits)?, keyspaces, fixed })
+    }
+
+    /// No word writes, locks, or reads tables by itself.
+    fn reads_only(&self) -> Result<(), PgError> {
+        const WRITES: &[&str] = &["insert", "update", "delete", "merge", "into", "for", "ctid", "tableoid", "xmin", "xmax"];
+        for at in self.body.clone() {
+            let Some(token) = self.tokens.get(at) else { continue };
+            let qualified = at.checked_sub(1).and_then(|at| self.tokens.get(at)).is_some_and(|token| token.kind == TokenKind::Dot);
+            if token.kind == TokenKind::Word && !qualified && WRITES.iter().any(|word| token.is(self.text, word)) {
+                // `substring(x for 3)` is in the grammar, and not read here.
+                return Err(refuse::construct("a construct of this statement, beside what may write,"));
+            }
+            if self.tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::LeftParen)
+                && let Some(name) = name_of(self.text, *token)
+            {
+                let reads = match self.context.catalog.functions.get(name.as_ref()) {
+                    Some(function) => !function.immutable,
+                    None => matches!(
+                        functions::class(&name),
+                        functions::Class::ReadsTables | functions::Class::Sequence | functions::Class::SessionLock
+                            | functions::Class::SessionState | functions::Class::SetConfig
+                    ),
+                };
+                if reads {
+                    return Err(refuse::function(&name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of tables in FROM lists.
+    fn spots(&self) -> Result<Vec<Spot>, PgError> {
+        let mut levels = vec![Level::Query(Stand::Outside)];
+        let mut spots = Vec::new();
+        let word = |at: usize, list: &[&str]| {
+            self.tokens.get(at).is_some_and(|token| {
+                token.kind == TokenKind::Word && list.iter().any(|word| token.is(self.text, word))
+            })
+        };
+        let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
+        let unclear = || refuse::construct("a construct of this statement");
+        let mut at = self.body.start;
+        while at < self.body.end {
+            let level = levels.last_mut().ok_or_else(unclear)?;
+            let qualified = at > self.body.start && kind(at - 1) == Some(TokenKind::Dot);
+            match (kind(at).ok_or_else(unclear)?, *level) {
+                (TokenKind::LeftParen | TokenKind::LeftBracket, outer) => {
+                    let query = word(at + 1, &["select", "with", "values", "table"])
+                        || (kind(at + 1) == Some(TokenKind::LeftParen) && word(at + 2, &["select", "with", "values"]));
+                    let inner = match outer {
+                        _ if query => Level::Query(Stand::Outside),
+                        Level::Query(Stand::Item) | Level::Join(Stand::Item) => Level::Join(Stand::Item),
+                        _ => Level::Other,
+                    };
+                    if let Level::Query(stand @ Stand::Item) | Level::Join(stand @ Stand::Item) = level {
+                        *stand = Stand::From;
+                    }
+                    levels.push(inner);
+                    at += 1;
+                }
+                (TokenKind::RightParen | TokenKind::RightBracket, _) => {
+                    levels.pop();
+                    at += 1;
+                }
+                (TokenKind::Word, Level::Query(stand)) if !qualified && word(at, &["from"]) => {
+                    let distinct = at > self.body.start && word(at - 1, &["distinct"]) && at >= 2 && word(at - 2, &["is", "not"]);
+                    if !distinct {
+                        if stand != Stand::Outside {
+                            return Err(unclear());
+                        }
+                        *level = Level::Query(Stand::Item);
+                    }
+                    at += 1;
+                }
+                (TokenKind::Word, Level::Query(Stand::Item) | Level::Join(Stand::Item))
+                    if word(at, &["only", "lateral"]) =>
+                {
+                    at += 1;
+                }
+                (TokenKind::Word, Level::Query(Stand::Item) | Level::Join(Stand::Item)) if word(at, &["rows"]) && word(at + 1, &["from"]) => {
+                    self.behind_item(levels.last_mut());
+                    at += 2;
+                }
+                (TokenKind::Word | TokenKind::QuotedName, Level::Query(Stand::Item) | Level::Join(Stand::Item)) => {
+                    let start = at;
+                    at += 1;
+                    while kind(at) == Some(TokenKind::Dot) {
+                        at += 2;
+                    }
+                    self.behind_item(levels.last_mut());
+                    if kind(at) == Some(TokenKind::LeftParen) {
+                        continue;
+                    }
+                    if self.tokens.get(at).is_some_and(|token| token.text(self.text) == "*") {
+                        return Err(unclear());
+                    }
+                    let aliased = match kind(at) {
+                        Some(TokenKind::QuotedName) => true,
+                        Some(TokenKind::Word) => !word(at, BEHIND),
+                        _ => false,
+                    };
+                    spots.push(Spot { name: start..at, aliased });
+                }
+                (TokenKind::Word, Level::Query(Stand::From)) if !qualified && word(at, ENDS) => {
+                    *level = Level::Query(Stand::Outside);
+                    at += 1;
+                }
+                (TokenKind::Word, Level::Query(stand) | Level::Join(stand)) if stand == Stand::From && !qualified && word(at, &["join"]) => {
+                    *level = if matches!(level, Level::Join(_)) { Level::Join(Stand::Item) } else { Level::Query(Stand::Item) };
+                    at += 1;
+                }
+                (TokenKind::Comma, Level::Query(Stand::From)) => {
+                    *level = Level::Query(Stand::Item);
+                    at += 1;
+                }
+                (_, Level::Query(Stand::Item) | Level::Join(Stand::Item)) => return Err(unclear()),
+                _ => at += 1,
+            }
+        }
+        Ok(spots)
+    }
+
+    fn behind_item(&self, level: Option<&mut Level>) {
+        if let Some(Level::Query(stand) | Level::Join(stand)) = level {
+            *stand = Stand::From;
+        }
+    }
+
+    /// What WITH calls its queries: each name in front of `AS (`, perhaps with columns between.
+    fn cte_names(&self) -> HashSet<String> {
+        let mut names = HashSet::new();
+        let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
+        let is = |at: usize, word: &str| self.tokens.get(at).is_some_and(|token| token.is(self.text, word));
+        for at in self.body.clone() {
+            let Some(name) = self.tokens.get(at).and_then(|token| name_of(self.text, *token)) else { continue };
+            let mut next = at + 1;
+            if kind(next) == Some(TokenKind::LeftParen) {
+                next = self.places().closing(next).unwrap_or(self.body.end);
+            }
+            if !is(next, "as") {
+                continue;
+            }
+            next += 1;
+            next += usize::from(is(next, "not"));
+            next += usize::from(is(next, "materialized"));
+            if kind(next) == Some(TokenKind::LeftParen) {
+                names.insert(name.into_owned());
+            }
+        }
+        names
+    }
+}
+
+/// What may stand behind a table's name that is no alias.
+const BEHIND: &[&str] = &[
+    "where", "group", "having", "window", "order", "limit", "offset", "fetch", "union", "intersect", "except", "join", "inner",
+    "left", "right", "full", "cross", "natural", "on", "using", "tablesample", "returning",
+];
+
+/// What ends a FROM list.
+const ENDS: &[&str] =
+    &["where", "group", "having", "window", "order", "limit", "offset", "fetch", "union", "intersect", "except"];

@@ -1,0 +1,69 @@
+//! Made-up statements.
+
+use std::collections::BTreeMap;
+
+use super::client::{Client, How};
+use super::compare::{Verdict, compare};
+use super::layout::Layout;
+use super::made::{Made, Maker};
+use super::{alone, layouts, variable};
+
+#[test]
+fn made_up_statements_over_several_shards_are_answered_as_by_one_server_or_refused() {
+    let _alone = alone();
+    let number = |name: &str, default: u64| variable(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (seed, statements) = (number("GOLDSEAM_SEED", 20_260_301), number("GOLDSEAM_STATEMENTS", 600));
+    let layouts: Vec<&Layout> = layouts().collect();
+    let mut sessions: Vec<(Client, Client)> = layouts.iter().map(|layout| (layout.proxy(), layout.oracle())).collect();
+    let mut maker = Maker::new(seed);
+    let (mut same, mut refused, mut failed, mut faults) = (0, 0, 0, Vec::new());
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for n in 0..statements {
+        let made = maker.statement();
+        // Each statement on one layout, in one way.
+        let at = n as usize % layouts.len();
+        let how = How::ALL[(n as usize / layouts.len()) % 3];
+        let mut ask = |made: &Made| {
+            let (proxy, oracle) = &mut sessions[at];
+            let verdict = judge(proxy, oracle, made, how, &mut failed);
+            if matches!(&verdict, Verdict::Different(_)) {
+                sessions[at] = (layouts[at].proxy(), layouts[at].oracle());
+            }
+            verdict
+        };
+        match ask(&made) {
+            Verdict::Same => same += 1,
+            Verdict::Refused(message) => {
+                refused += 1;
+                *reasons.entry(message).or_default() += 1;
+            }
+            Verdict::Different(difference) => {
+                let smaller = made.shrink(|smaller| matches!(ask(smaller), Verdict::Different(_)));
+                let Verdict::Different(small) = ask(&smaller) else { panic!("it was different before") };
+                faults.push(format!(
+                    "layout {}, {how:?}, seed {seed}, statement {n}: {}\n{difference}\nsmaller: {}\n{small}",
+                    layouts[at].name,
+                    made.sql(),
+                    smaller.sql()
+                ));
+            }
+        }
+    }
+    println!("seed {seed}: {same} same ({failed} of them errors), {refused} refused");
+    if variable("GOLDSEAM_VERBOSE").is_some() {
+        let mut reasons: Vec<_> = reasons.into_iter().map(|(reason, times)| (times, reason)).collect();
+        reasons.sort();
+        reasons.iter().rev().take(40).for_each(|(times, reason)| println!("{times:5} {reason}"));
+    }
+    assert!(faults.is_empty(), "{} differences\n\n{}", faults.len(), faults.join("\n\n"));
+    assert!(same > 0);
+}
+
+fn judge(proxy: &mut Client, oracle: &mut Client, made: &Made, how: How, failed: &mut usize) -> Verdict {
+    let sql = made.sql();
+    let found = proxy.ask(how, &sql, &[]);
+    let expected = oracle.ask(how, &sql, &[]);
+    *failed += usize::from(expected.error.is_some());
+    let all = made.rule().of.map(|query| oracle.ask(how, &query, &[]));
+    compare(&sql, &made.rule(), &found, &expected, all.as_ref())
+}
