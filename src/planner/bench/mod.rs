@@ -264,6 +264,6 @@ fn place(at: usize) -> Result<u32, PgError> {
 }
 
 /// A name as SQL.
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
