@@ -11,9 +11,10 @@
 //! fetched inputs, which they are, and what runs over them ([`benched`]).
 
 pub mod benched;
-mod gathered;
+mod defined;
+pub mod gathered;
 
-use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict};
+use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict, Work};
 use crate::error::PgError;
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
@@ -63,7 +64,9 @@ pub fn explain(
     {
         lines.extend(benched::lines(bench, statement, values, vschema, context));
     }
-    if plan.literal {
+    if let Some(Work { steps: Steps::Definition(definition), .. }) = route.work.as_deref() {
+        lines.extend(defined::lines(definition, vschema));
+    } else if plan.literal {
         lines.push("  Holds for these literals only".into());
     }
     let effects = &plan.effects;

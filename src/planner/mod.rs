@@ -53,6 +53,7 @@
 mod bench;
 mod calls;
 mod condition;
+mod copy;
 mod expr;
 mod facts;
 mod from;
@@ -117,7 +118,9 @@ pub fn plan(text: &str, context: &Context<'_>) -> Plan {
     };
     let command = sql::classify(text);
     let only = context.vschema.shards.len() == 1;
-    if let Some(shard) = context.forced.or(only.then_some(ShardId(0))) {
+    // The comment of a CREATE TABLE that names a shard is the new table's place, not a detour for this statement.
+    let placed = !only && utility::names_a_place(text, &tokens, &command);
+    if let Some(shard) = context.forced.filter(|_| !placed).or(only.then_some(ShardId(0))) {
         let why = if only { "there is one shard" } else { "goldseam.shard names it" };
         let reasons = vec![format!("{}: {why}", context.vschema.shard_name(shard))];
         return Plan {
@@ -155,7 +158,10 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         Ok(statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))) => {
             statement
         }
-        Ok(Statement::Merge(_)) => return utility::by_names(context, text, tokens, effects(), "MERGE"),
+        Ok(statement @ Statement::Merge(_)) => {
+            let plan = utility::by_names(context, text, tokens, effects(), "MERGE");
+            return if scatter { write::plan_in_steps(context, text, tokens, &statement, plan) } else { plan };
+        }
         Ok(_) => return utility::by_names(context, text, tokens, effects(), "this statement"),
         Err(words) => {
             let mut plan = utility::by_names(context, text, tokens, effects(), "a construct of this statement");
@@ -199,10 +205,12 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         }
     };
     let literal = planner.literal;
-    match routed {
-        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
-        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal },
-    }
+    let verdict = match routed {
+        Ok(route) => Verdict::Route(route),
+        Err(error) => Verdict::Refuse(Box::new(error)),
+    };
+    let plan = Plan { verdict, effects, literal };
+    if scatter { write::plan_in_steps(context, text, tokens, &statement, plan) } else { plan }
 }
 
 /// One column that a query puts out.

@@ -17,7 +17,7 @@ mod queries;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{ShardCatalog, merge};
+pub use catalog::{ShardCatalog, Source, merge};
 pub use health::Health;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod clients;
 mod console;
 mod dashboard;
+mod ddl;
 mod differential;
 mod fixture;
 mod generator;

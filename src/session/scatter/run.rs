@@ -56,7 +56,7 @@ impl Part {
 
 /// What the client is told before the first row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Describe {
+pub(in crate::session) enum Describe {
     /// Nothing.
     No,
     /// The columns, if there are any: a simple query.

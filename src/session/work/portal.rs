@@ -13,6 +13,7 @@ use super::{Assignment, Stop};
 use crate::error::PgError;
 use crate::plan::{Plan, Steps};
 use crate::protocol::{BindView, encode};
+use crate::session::copy::copy_in;
 use crate::session::extended::Portal;
 use crate::session::scatter::query::command_complete;
 use crate::session::statements::Statement;
@@ -141,6 +142,12 @@ impl Session {
     }
 
     async fn execute_working(&mut self, portal: &mut Working, limit: u64) -> Result<(), Trouble> {
+        if let Stage::Bound = portal.stage
+            && copy_in(&portal.job).is_some()
+        {
+            portal.stage = Stage::Over { tag: Vec::new() };
+            return Box::pin(self.begin_copy(&portal.job, false)).await;
+        }
         if let Stage::Bound = portal.stage {
             let kept = (limit > 0).then(BytesMut::new);
             let mut outlet = Outlet { kept, formats: portal.job.formats()?, ..Outlet::default() };

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
 use crate::plan::Plan;
+use crate::session::copy::copy_in;
 use crate::session::extended::Batch;
 use crate::session::statements::Statement;
 use crate::session::scatter::query::command_complete;
@@ -16,6 +17,9 @@ impl Session {
     /// A query of one statement that takes several steps.
     pub(in crate::session) async fn work_query(&mut self, text: &str, plan: &Plan) -> Result<(), Trouble> {
         let job = Assignment::new(plan, text)?;
+        if copy_in(&job).is_some() {
+            return Box::pin(self.begin_copy(&job, true)).await;
+        }
         self.work_whole(&job).await
     }
 

@@ -47,7 +47,7 @@ const REG: &[(Oid, &str, Oid)] = &[
 
 /// How a type's values travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::session) enum Way {
     /// In binary form.
     Binary,
     /// As text, and are cast at their end.
@@ -60,10 +60,17 @@ pub(super) enum Way {
 
 /// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(in crate::session) struct Kind {
     /// As SQL that every server reads the same way.
     pub name: Arc<str>,
     pub way: Way,
+}
+
+impl Kind {
+    /// Within an array its values are text.
+    pub fn is_text(&self) -> bool {
+        matches!(self.way, Way::Text | Way::Nested)
+    }
 }
 
 /// What is known of inputs.
@@ -204,7 +211,7 @@ impl Session {
     }
 
     /// Learns the types of these numbers on a shard that is enlisted, as far as they are not known yet.
-    async fn learn_kinds(&mut self, shard: ShardId, oids: &[Oid]) -> Result<(), Stop> {
+    pub(in crate::session) async fn learn_kinds(&mut self, shard: ShardId, oids: &[Oid]) -> Result<(), Stop> {
         let version = self.context.catalog.version;
         let known = &self.shared.benches;
         let mut missing: Vec<Oid> =
@@ -231,7 +238,7 @@ impl Session {
     }
 
     /// A type that is known by now.
-    fn kind_of(&self, shard: ShardId, oid: Oid) -> Result<Kind, PgError> {
+    pub(in crate::session) fn kind_of(&self, shard: ShardId, oid: Oid) -> Result<Kind, PgError> {
         let kind = self.shared.benches.kind(shard, oid, self.context.catalog.version);
         let kind = kind
             .ok_or_else(|| PgError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist")))?;
