@@ -19,6 +19,12 @@ impl Session {
     /// parsed as the backend's unnamed statement, so that it keeps only what is used again.
     pub(super) fn have_prepared<'a>(&mut self, index: usize, statement: &'a Statement) -> &'a str {
         let held = &mut self.held[index];
+        if statement.of_cursor {
+            self.meter.parsed_on_server();
+            statement.prepare("", &mut held.lease.outgoing, &mut self.relay, false);
+            held.unnamed = None;
+            return "";
+        }
         if held.lease.prepared.has(statement.id) {
             return &statement.server_name;
         }
