@@ -116,12 +116,12 @@ impl Planner<'_> {
         let known = match self.found.sites.get(&byte).map(|site| &site.kind) {
             Some(Kind::Next) => self.found.once,
             Some(Kind::Current) => true,
-            // It may be set: the numbers that wait to be given out count no more.
-            _ => {
-                self.found.resets.push(Arc::new(sequence.clone()));
-                false
-            }
+            _ => false,
         };
+        if !known {
+            // It is set, or counts on its home for each row: the numbers that wait to be given out come too late.
+            self.found.resets.push(Arc::new(sequence.clone()));
+        }
         if known {
             self.found.met.push(byte);
             self.found.always = true;

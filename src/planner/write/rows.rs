@@ -47,13 +47,25 @@ impl Dissection<'_> {
         let (table, relation) = match scope::place(&self.context, &parts)? {
             Place::Sharded { table, relation } => (table, relation),
             // Its rows are fetched first; where they go is planned anew.
-            _ => {
+            place => {
                 let Some(query) = insert.source.as_deref() else { return Err(Missing::Nothing) };
                 let stays = self.stays(name)?;
                 let mut edits = match &*query.body {
                     SetExpr::Values(_) => self.staged(query, &Around::default(), &stays)?,
                     _ => {
-                        let source = self.rows_of(query, &layout, Vec::new(), &[])?;
+                        let casts = match (&place, &*query.body) {
+                            (
+                                Place::Reference { relation, .. } | Place::Single { relation: Some(relation), .. },
+                                SetExpr::Select(select),
+                            ) => {
+                                let listed: Vec<String> = insert.columns.iter().filter_map(column_name).collect();
+                                let all = || relation.columns.iter().map(|column| column.name.clone()).collect();
+                                let targets: Vec<String> = if listed.is_empty() { all() } else { listed };
+                                self.cast_items(&select.projection, &targets, relation)
+                            }
+                            _ => Vec::new(),
+                        };
+                        let source = self.rows_of(query, &layout, casts, &[])?;
                         vec![(layout.rows.clone(), over(source))]
                     }
                 };

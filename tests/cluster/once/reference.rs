@@ -107,6 +107,12 @@ fn copies_that_differ_are_noticed_and_nothing_is_kept() {
     scene.proxy.ok("INSERT INTO facts VALUES (3, 'three')");
     scene.shard(1).ok("INSERT INTO facts VALUES (4, 'four')");
     assert_eq!(scene.proxy.query("INSERT INTO facts VALUES (4, 'four')").code(), "23505");
+    let states = |table: &str| -> Vec<String> {
+        let rows = scene.console().table(&format!("SHOW DRIFT {table}"));
+        rows.iter().map(|row| format!("{} {} {}", row["shard"], row["rows"], row["state"])).collect()
+    };
+    assert_eq!(states("facts"), ["s0 3 equal", "s1 4 differs", "s2 2 differs"]);
+    assert_eq!(states("kinds"), ["s0 0 equal", "s1 0 equal", "s2 0 equal"]);
     assert_eq!(scene.shard(0).one("SELECT count(*) FROM facts WHERE id = 4"), "0");
 }
 
