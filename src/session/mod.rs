@@ -428,7 +428,7 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
-        let simple_copy = self.is_simple_copy();
+        let copied = self.is_copying();
         let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
             waited = Box::pin(self.renew_draft()).await;
@@ -466,9 +466,10 @@ impl Session {
                 .into());
             }
         };
-        // The end of a COPY that came as a simple query is that query's.
-        let tag = if simple_copy { b'S' } else { tag };
-        self.tell(outcome, tag, frame).await
+        match copied {
+            Some(simple) => self.tell_copy(outcome, simple).await,
+            None => self.tell(outcome, tag, frame).await,
+        }
     }
 
     /// The transaction's and the batch's end: backends go back, news of the configuration come in.
@@ -482,12 +483,7 @@ impl Session {
 
     /// A transaction is over.
     async fn part_with_backends(&mut self) {
-        if std::mem::take(&mut self.ddl) {
-            // The client must not be told that its table exists before the planner knows it.
-            self.state.topology.refresh().await;
-        }
-        // What is committed all see from now on; what is not, nobody.
-        self.draft = None;
+        self.settle_definitions().await;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();
