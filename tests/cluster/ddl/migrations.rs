@@ -157,3 +157,22 @@ fn sequences_of_new_tables_count_for_all_shards_in_their_own_transaction() {
     assert_eq!(proxy.one("SELECT id FROM m8 WHERE owner = 4"), "4");
     proxy.ok("DROP TABLE m8");
 }
+
+#[test]
+fn blocks_of_definitions_run_on_every_shard() {
+    let site = get();
+    let mut proxy = site.proxy();
+    let block = "DO $$ BEGIN CREATE TYPE m9 AS ENUM ('a', 'b'); EXCEPTION WHEN duplicate_object THEN null; END $$";
+    for _ in 0..2 {
+        assert_eq!(proxy.ok(block).tags, ["DO"]);
+    }
+    assert_eq!(site.shards("SELECT count(*) FROM pg_type WHERE typname = 'm9'"), ["1", "1"]);
+    assert_eq!(proxy.query("DO $$ BEGIN UPDATE items SET n = 1; END $$").code(), "0A000");
+    proxy.ok("/* goldseam: shard=s1 */ DO $$ BEGIN UPDATE items SET n = n; END $$");
+    proxy.ok("DROP TYPE m9");
+    // A procedure is told where it runs, or refused with the reason.
+    proxy.ok("CREATE PROCEDURE m9_run() LANGUAGE sql AS 'UPDATE items SET n = n'");
+    assert_eq!(proxy.query("CALL m9_run()").code(), "0A000");
+    proxy.ok("/* goldseam: shard=s1 */ CALL m9_run()");
+    proxy.ok("DROP PROCEDURE m9_run");
+}
