@@ -428,7 +428,7 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
-        let simple_copy = self.is_simple_copy();
+        let copied = self.is_copying();
         let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
         if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
             waited = Box::pin(self.renew_draft()).await;
@@ -466,9 +466,10 @@ impl Session {
                 .into());
             }
         };
-        // The end of a COPY that came as a simple query is that query's.
-        let tag = if simple_copy { b'S' } else { tag };
-        self.tell(outcome, tag, frame).await
+        match copied {
+            Some(simple) => self.tell_copy(outcome, simple).await,
+            None => self.tell(outcome, tag, frame).await,
+        }
     }
 
     /// The transaction's and the batch's end: backends go back, news of the configuration come in.

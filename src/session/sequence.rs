@@ -94,7 +94,7 @@ impl Session {
     }
 
     async fn steps(&mut self) -> Result<bool, Over> {
-        while self.relay.is_idle() && !self.copy_in {
+        while self.relay.is_idle() && !self.copy_in && self.copying.is_none() {
             let Some(sequence) = &mut self.sequence else { return Ok(true) };
             if sequence.failed {
                 self.break_off().await?;
@@ -158,7 +158,7 @@ impl Session {
     }
 
     /// An error of the session's own, or of several shards', ends it.
-    async fn give_up_sequence(&mut self, trouble: Trouble) -> Result<(), Over> {
+    pub(super) async fn give_up_sequence(&mut self, trouble: Trouble) -> Result<(), Over> {
         let Some(sequence) = self.sequence.take() else { return Ok(()) };
         let placed = sequence.placed(trouble);
         self.tell(Err(placed), b'Q', &sequence.frame).await
