@@ -49,7 +49,7 @@ const INSTRUCTIONS: [&str; 4] = ["DELIVER IN PERSON", "COLLECT COD", "NONE", "TA
 pub fn workload(scale: f64) -> Workload {
     let count = |at_one: f64| (at_one * scale).max(10.0) as i64;
     let (parts, suppliers, customers, orders) =
-        (count(200_000.0), count(10_000.0), count(150_000.0), count(1_500_000.0));
+        (count(200_000.0), count(10_000.0).max(24), count(150_000.0), count(1_500_000.0));
     let mut chance = Chance(19_920_101);
     let supplier = (1..=suppliers).map(|key| supplier(key, &mut chance)).collect();
     let part: Vec<String> = (1..=parts).map(|key| part(key, &mut chance)).collect();
@@ -174,7 +174,7 @@ fn retail_price(part: i64) -> i64 {
     90_000 + part / 10 % 20_001 + 100 * (part % 1000)
 }
 
-/// One of the four who supply a part.
+/// One of the four who supply a part: four different ones also where suppliers are few.
 fn supplier_of(part: i64, n: i64, suppliers: i64) -> i64 {
-    (part + n * (suppliers / 4 + (part - 1) / suppliers)) % suppliers + 1
+    (part + n * (suppliers / 4 + (part - 1) / suppliers % (suppliers / 12))) % suppliers + 1
 }
