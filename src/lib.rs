@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 0 | [`error`] [`sqlstate`] [`types`] | what a client can be told, and the values that decide where a row lives |
 //! | 1 | [`config`] [`protocol`] [`sql`] [`vindex`] | a file, a frame, a statement, a rule: each read without knowing the others |
-//! | 2 | [`catalog`] [`vschema`] | what the shards say they have, and how the operator spreads it |
+//! | 2 | [`catalog`] [`copy`] [`vschema`] | what the shards say they have, how rows of COPY come, and how the operator spreads them |
 //! | 3 | [`plan`] | where a statement goes, as a template that serves every key |
 //! | 4 | [`planner`] [`merge`] | from text to plan, or to a refusal with a reason; from several answers to one |
 //! | 5 | [`backend`] [`local`] | one connection to one server; servers on this machine for demo and tests |
@@ -28,6 +28,7 @@ pub mod backend;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod copy;
 pub mod dashboard;
 pub mod docs;
 pub mod error;

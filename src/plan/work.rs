@@ -5,11 +5,13 @@
 
 pub mod bench;
 pub mod copies;
+pub mod copy;
 pub mod definition;
 pub mod write;
 
 pub use bench::Bench;
 pub use copies::Copies;
+pub use copy::Copy;
 pub use definition::Definition;
 pub use write::Write;
 
@@ -31,6 +33,8 @@ pub enum Steps {
     Write(Write),
     /// A write to reference tables: the same on every shard.
     Copies(Copies),
+    /// COPY.
+    Copy(Copy),
     /// A change of the catalog, on every shard.
     Definition(Definition),
 }

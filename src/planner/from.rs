@@ -292,6 +292,8 @@ impl Planner<'_> {
                 if let Some(alias) = alias {
                     // The alias hides the tables inside: their conditions are read, their names are gone.
                     let inside = from.scope.instances.split_off(before);
+                    // It may be asked for all columns, or name them anew by their places.
+                    self.starred.extend(&inside);
                     let hidden =
                         Scope { instances: inside, merged: from.scope.merged.clone(), opaque: from.scope.opaque };
                     let joins = from

@@ -53,6 +53,7 @@
 mod bench;
 mod calls;
 mod condition;
+mod copy;
 mod expr;
 mod facts;
 mod from;
@@ -71,12 +72,13 @@ mod tables;
 mod tests;
 mod tree;
 mod utility;
+mod views;
 mod walk;
 mod write;
 
 use std::collections::{HashMap, HashSet};
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{SelectItem, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -117,7 +119,9 @@ pub fn plan(text: &str, context: &Context<'_>) -> Plan {
     };
     let command = sql::classify(text);
     let only = context.vschema.shards.len() == 1;
-    if let Some(shard) = context.forced.or(only.then_some(ShardId(0))) {
+    // The comment of a CREATE TABLE that names a shard is the new table's place, not a detour for this statement.
+    let placed = !only && utility::names_a_place(text, &tokens, &command);
+    if let Some(shard) = context.forced.filter(|_| !placed).or(only.then_some(ShardId(0))) {
         let why = if only { "there is one shard" } else { "goldseam.shard names it" };
         let reasons = vec![format!("{}: {why}", context.vschema.shard_name(shard))];
         return Plan {
@@ -151,11 +155,17 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
+    if let Some(plan) = views::expanded(context, text, tokens).filter(|_| scatter) {
+        return plan;
+    }
     let statement = match parse::parse(text, tokens) {
         Ok(statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))) => {
             statement
         }
-        Ok(Statement::Merge(_)) => return utility::by_names(context, text, tokens, effects(), "MERGE"),
+        Ok(statement @ Statement::Merge(_)) => {
+            let plan = utility::by_names(context, text, tokens, effects(), "MERGE");
+            return if scatter { write::plan_in_steps(context, text, tokens, &statement, plan) } else { plan };
+        }
         Ok(_) => return utility::by_names(context, text, tokens, effects(), "this statement"),
         Err(words) => {
             let mut plan = utility::by_names(context, text, tokens, effects(), "a construct of this statement");
@@ -200,10 +210,12 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         }
     };
     let literal = planner.literal;
-    match routed {
-        Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal },
-        Err(error) => Plan { verdict: Verdict::Refuse(Box::new(error)), effects, literal },
-    }
+    let verdict = match routed {
+        Ok(route) => Verdict::Route(route),
+        Err(error) => Verdict::Refuse(Box::new(error)),
+    };
+    let plan = Plan { verdict, effects, literal };
+    if scatter { write::plan_in_steps(context, text, tokens, &statement, plan) } else { plan }
 }
 
 /// One column that a query puts out.
@@ -328,10 +340,12 @@ struct Planner<'c> {
     spread: Option<spread::Spread>,
     /// How many names in FROM lists were met, those of CTEs too.
     met: usize,
-    /// FOR UPDATE or its kin.
-    locked: bool,
+    /// How many clauses there are like FOR UPDATE.
+    locks: usize,
     /// A sequence's shard is fixed.
     sequences: bool,
+    /// A select list that nobody reads, by its place in memory.
+    unread: Option<*const SelectItem>,
     /// GROUP BY clauses.
     groupings: Vec<bench::Grouping>,
     /// Where tables are named in FROM lists.
@@ -422,8 +436,9 @@ impl<'c> Planner<'c> {
             work: None,
             spread: None,
             met: 0,
-            locked: false,
+            locks: 0,
             sequences: false,
+            unread: None,
             groupings: Vec::new(),
             sites: Vec::new(),
             starred: HashSet::new(),

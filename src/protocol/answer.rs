@@ -170,6 +170,19 @@ pub fn without_field(message: &[u8], field: u8) -> BytesMut {
     out
 }
 
+/// A whole ErrorResponse or NoticeResponse again, with another value for one of its fields.
+pub fn with_field(message: &[u8], field: u8, value: &str) -> BytesMut {
+    let mut out = without_field(message, field);
+    // Before the byte that ends the fields.
+    out.truncate(out.len().saturating_sub(1));
+    out.put_u8(field);
+    out.extend(value.bytes().filter(|byte| *byte != 0));
+    out.put_slice(&[0, 0]);
+    let length = (out.len() - 1) as i32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
 /// The name and the new value of a ParameterStatus.
 pub fn parameter_status(body: &[u8]) -> Result<(&str, &str), PgError> {
     let mut reader = Reader::new(body);

@@ -8,6 +8,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::copy::encode::Encoder;
+
 /// What a read has room for at first: nearly all statements fit.
 const READ_SMALL: usize = 4 << 10;
 /// What a read has room for once a client sends more: a system call's cost no longer counts.
@@ -76,6 +78,8 @@ pub struct Client {
     pub incoming: BytesMut,
     /// Bytes to be sent.
     pub outgoing: BytesMut,
+    /// Turns what is to be sent into a COPY's messages. How many bytes at the start of `outgoing` it has done.
+    encoder: Option<(Box<Encoder>, usize)>,
     /// Bytes received and sent that have not been counted yet.
     traffic: (u64, u64),
 }
@@ -83,7 +87,7 @@ pub struct Client {
 impl Client {
     /// A client without any bytes yet.
     pub fn new(stream: ClientStream) -> Self {
-        Client { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), traffic: (0, 0) }
+        Client { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), encoder: None, traffic: (0, 0) }
     }
 
     /// Reads once into `incoming`; 0 is the client's end of the stream.
@@ -101,17 +105,46 @@ impl Client {
     /// Sends as much of `outgoing` as the socket takes; ready when all of it is sent.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing))?;
+            let ready = self.encode();
+            if ready == 0 {
+                break;
+            }
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outgoing[..ready]))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.outgoing.advance(n);
             self.traffic.1 += n as u64;
+            if let Some((_, done)) = &mut self.encoder {
+                *done -= n;
+            }
         }
         match &mut self.stream {
             ClientStream::Plain(_) => Poll::Ready(Ok(())),
             ClientStream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
+    }
+
+    /// From now on, whole messages of a query's answer become those of a COPY, until the statement is over.
+    pub fn encode_with(&mut self, encoder: Encoder) {
+        self.encoder = Some((Box::new(encoder), self.outgoing.len()));
+    }
+
+    /// How many bytes of `outgoing` are as the client gets them.
+    fn encode(&mut self) -> usize {
+        let Some((encoder, done)) = &mut self.encoder else { return self.outgoing.len() };
+        if *done == 0 {
+            let mut encoded = BytesMut::with_capacity(self.outgoing.len());
+            encoder.pass(&mut self.outgoing, &mut encoded);
+            *done = encoded.len();
+            encoded.extend_from_slice(&self.outgoing);
+            self.outgoing = encoded;
+        }
+        let done = *done;
+        if encoder.is_done() && done == self.outgoing.len() {
+            self.encoder = None;
+        }
+        done
     }
 
     /// Reads some bytes; 0 is the end.

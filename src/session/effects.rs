@@ -146,6 +146,7 @@ impl Session {
                 let failed = std::mem::take(&mut self.failed);
                 match status {
                     b'I' => {
+                        self.draft = None;
                         self.held[index].part = None;
                         self.close_cursors();
                         self.keep_declared(!failed);
@@ -270,6 +271,7 @@ impl Session {
                 self.declared_released();
             }
             After::RollbackTo { name } => {
+                self.undo_definitions();
                 if let Some(before) = self.transaction.rollback_to(&name) {
                     self.declared_rolled_back();
                     self.restore(before);

@@ -96,7 +96,11 @@ impl Session {
                 }
             }
         }
-        self.poll_pinned(cx);
+        if self.copying.is_none() {
+            self.poll_pinned(cx);
+        } else if self.poll_copying(cx) {
+            return Poll::Ready(News::Backend);
+        }
         let soon = self.own_only && self.attached.is_some() && self.relay.awaits_ready();
         if !self.client.outgoing.is_empty() && !soon {
             self.own_only = false;

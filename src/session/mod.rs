@@ -9,23 +9,28 @@
 //! 5. [`relay`] moves the answer back, [`effects`] remembers what it means for the session, and when the transaction is over
 //!    the backend returns to the pool.
 //!
-//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`].
+//! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
+//! COPY, see [`copy`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 pub mod activity;
+mod alter;
 mod ask;
 mod attach;
 mod begin;
 mod command;
 mod commit;
+mod copy;
 mod cursors;
+mod draft;
 mod effects;
 mod extended;
 mod fresh;
 mod gate;
 mod io;
+mod layout;
 mod local;
 pub mod meter;
 mod once;
@@ -113,8 +118,12 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A COPY from the client to several shards.
+    copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
     ddl: bool,
+    /// What it has changed of catalog and vschema, as it sees it.
+    draft: Option<Box<draft::Draft>>,
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
@@ -261,7 +270,9 @@ impl Session {
             after: VecDeque::new(),
             failed: false,
             copy_in: false,
+            copying: None,
             ddl: false,
+            draft: None,
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
@@ -343,6 +354,7 @@ impl Session {
 
     async fn serve(&mut self) -> Result<(), Over> {
         loop {
+            self.mind_copy().await?;
             self.act_on_frames().await?;
             if self.go_on().await? {
                 continue;
@@ -416,9 +428,14 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
-        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        let copied = self.is_copying();
+        let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
+            waited = Box::pin(self.renew_draft()).await;
+        }
         let outcome = match tag {
             _ if waited.is_err() => waited,
+            _ if self.copying.is_some() => Box::pin(self.copy_message(tag, frame)).await,
             _ if self.copy_in => self.copy_frame(tag, frame),
             b'X' => return Err(Over::Gone),
             b'S' if frame.len() > protocol::frame::HEADER => {
@@ -449,7 +466,10 @@ impl Session {
                 .into());
             }
         };
-        self.tell(outcome, tag, frame).await
+        match copied {
+            Some(simple) => self.tell_copy(outcome, simple).await,
+            None => self.tell(outcome, tag, frame).await,
+        }
     }
 
     /// The transaction's and the batch's end: backends go back, news of the configuration come in.
@@ -463,10 +483,7 @@ impl Session {
 
     /// A transaction is over.
     async fn part_with_backends(&mut self) {
-        if std::mem::take(&mut self.ddl) {
-            // The client must not be told that its table exists before the planner knows it.
-            self.state.topology.refresh().await;
-        }
+        self.settle_definitions().await;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();
@@ -490,13 +507,7 @@ impl Session {
 
     /// The plan context follows the session's settings, the vschema and the catalog.
     fn renew_context(&mut self) {
-        self.context = PlanContext::new(
-            self.state.vschema.clone(),
-            self.state.topology.catalog.load_full(),
-            self.settings.search_path(&self.greeting.search_path, &self.user),
-            self.settings.shard,
-            self.shared.seed,
-        );
+        self.context = self.plan_context();
     }
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.

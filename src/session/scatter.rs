@@ -25,13 +25,14 @@
 
 pub(super) mod answers;
 mod ask;
+pub(super) mod collect;
 pub(super) mod drive;
 pub(super) mod finish;
 mod known;
 mod leases;
 pub(super) mod portal;
 pub(super) mod query;
-mod run;
+pub(super) mod run;
 mod wind_up;
 
 use std::sync::Arc;
@@ -64,8 +65,13 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// What the client's Bind would say.
+    pub(super) fn set_bind(&mut self, bind: BytesMut) {
+        self.bind = bind;
+    }
+
     /// What a plan and its destination say.
-    fn new(plan: &Plan, shards: Vec<ShardId>, rows: Vec<u16>, text: &str) -> Result<Job, PgError> {
+    pub(super) fn new(plan: &Plan, shards: Vec<ShardId>, rows: Vec<u16>, text: &str) -> Result<Job, PgError> {
         let gather = match &plan.verdict {
             Verdict::Route(route) => route.gather.clone(),
             Verdict::Refuse(error) => return Err((**error).clone()),

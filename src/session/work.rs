@@ -30,6 +30,7 @@ use super::Session;
 use super::scatter::Stop;
 use super::statements::Statement;
 use crate::error::PgError;
+use crate::plan::work::Copy;
 use crate::plan::{Effects, Plan, Steps, Verdict, Work};
 use crate::protocol::BindView;
 use crate::protocol::frame::HEADER;
@@ -88,12 +89,16 @@ impl Assignment {
 
 impl Session {
     /// Does the steps; the command tag. The client has the rows then, or the outlet keeps them.
-    async fn perform(&mut self, job: &Assignment, outlet: &mut Outlet) -> Result<Vec<u8>, Stop> {
+    pub(super) async fn perform(&mut self, job: &Assignment, outlet: &mut Outlet) -> Result<Vec<u8>, Stop> {
         let work = job.work.clone();
         match &work.steps {
             Steps::Bench(bench) => Box::pin(self.perform_bench(job, bench, outlet)).await,
             Steps::Write(write) => Box::pin(self.perform_write(job, write, outlet)).await,
             Steps::Copies(copies) => Box::pin(self.perform_copies(job, copies, outlet)).await,
+            // Begun where the client's message is acted on: see `begin_copy`.
+            Steps::Copy(Copy::In(_)) => Err(PgError::unsupported("COPY FROM STDIN within another statement").into()),
+            Steps::Copy(Copy::Out(copy)) => Box::pin(self.perform_copy_out(job, copy)).await,
+            Steps::Copy(Copy::Query) => Box::pin(self.perform_copy_query(job)).await,
             Steps::Definition(definition) => Box::pin(self.perform_definition(job, definition, outlet)).await,
         }
     }

@@ -3,10 +3,13 @@
 mod analytics;
 mod clients;
 mod console;
+mod copy;
 mod dashboard;
+mod ddl;
 mod differential;
 mod fixture;
 mod generator;
+mod once;
 mod operations;
 mod own;
 mod pool;

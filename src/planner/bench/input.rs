@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::columns::{Words, described};
-use super::{Edit, Site, place, quote};
+use super::{Edit, Front, Site, place, quote};
 use crate::error::PgError;
 use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
 use crate::plan::work::bench::Input;
@@ -13,15 +13,20 @@ use crate::types::KeyspaceId;
 
 impl Planner<'_> {
     /// The inputs for these uses of tables, and what of the statement they replace.
-    pub(super) fn inputs(&self, fetched: Vec<(&Site, Route)>) -> Result<(Vec<Input>, Vec<Edit>), PgError> {
+    pub(super) fn inputs(&self, fetched: &[(&Site, Route)]) -> Result<(Vec<Input>, Vec<Edit>), PgError> {
         let words = self.words();
         let (mut inputs, mut edits) = (Vec::with_capacity(fetched.len()), Vec::new());
         let mut kept = Vec::with_capacity(fetched.len());
         for (site, route) in fetched {
-            let (input, columns) = self.input(site, route, &words)?;
+            let (input, columns) = self.input(site, route.clone(), &words)?;
             let number = u16::try_from(inputs.len()).map_err(|_| refuse::construct("so many tables"))?;
             let own = self.instances.get(site.instance).filter(|_| !site.aliased).map(|one| one.name.clone());
-            edits.push((site.name.clone(), vec![Piece::Input { input: number, alias: own }]));
+            let rows = Piece::Input { input: number, alias: own };
+            edits.push(match site.front {
+                Front::Nothing => (site.name.clone(), vec![rows]),
+                Front::Only => (site.name.start - 1..site.name.end, vec![rows]),
+                Front::Table => (site.name.start - 1..site.name.end, vec![Piece::Words("SELECT * FROM".into()), rows]),
+            });
             if !site.sample.is_empty() {
                 edits.push((site.sample.clone(), Vec::new()));
             }
@@ -41,7 +46,8 @@ impl Planner<'_> {
         let alias = quote(&instance.name);
         let list: Vec<String> =
             kept.iter().filter_map(|at| Some(format!("{alias}.{}", quote(called.get(*at)?)))).collect();
-        let mut from = format!("{}.{}", quote(&relation.schema), quote(&relation.name));
+        let only = if site.front == Front::Only { "ONLY " } else { "" };
+        let mut from = format!("{only}{}.{}", quote(&relation.schema), quote(&relation.name));
         if site.aliased {
             from = format!("{from} AS {alias}");
             if site.listed > 0 {

@@ -12,6 +12,7 @@
 //!   kept where a star or the use's own name may mean them.
 //! * [`filter`]: which rows of a use can matter, by the conditions that are about it alone.
 //! * [`groups`]: a GROUP BY that relies on a primary key, which staged rows do not have.
+//! * [`locks`]: FOR UPDATE and its kin, which lock rows where they are.
 //! * [`tokens`]: the same for what the grammar's tree does not tell, by tokens alone.
 //!
 //! # What stays in the rest
@@ -24,13 +25,15 @@ mod columns;
 mod filter;
 mod groups;
 mod input;
+mod locks;
 mod site;
 #[cfg(test)]
 mod tests;
-mod tokens;
+pub(super) mod tokens;
 
 pub(super) use filter::Filter;
 pub(super) use groups::Grouping;
+use site::Front;
 pub(super) use site::{Origin, Site};
 pub(super) use tokens::beyond_grammar;
 
@@ -77,7 +80,7 @@ impl Planner<'_> {
             if self.sites.iter().all(|site| matches!(site.origin, Origin::Elsewhere)) {
                 return routed;
             }
-            self.bench(&self.requirements())
+            self.bench(query, &self.requirements())
         } else {
             self.bench_of_tokens()
         };
@@ -99,8 +102,9 @@ impl Planner<'_> {
     }
 
     /// What is fetched, and what is run over it.
-    fn bench(&self, found: &[Option<Result<Requirement, PgError>>]) -> Result<Bench, PgError> {
+    fn bench(&self, query: &Query, found: &[Option<Result<Requirement, PgError>>]) -> Result<Bench, PgError> {
         self.fit_for_bench()?;
+        let locks = self.row_locks(query)?;
         let fixed = self.bench_shard();
         let mut keyspaces = Vec::new();
         let mut fetched: Vec<(&Site, Route)> = Vec::new();
@@ -125,8 +129,12 @@ impl Planner<'_> {
             }
             fetched.push((site, route));
         }
-        let (inputs, mut edits) = self.inputs(fetched)?;
+        let (mut inputs, mut edits) = self.inputs(&fetched)?;
         edits.extend(self.schema_edits());
+        if let Some(locks) = locks {
+            self.lock_inputs(&locks, &fetched, &mut inputs)?;
+            edits.push((locks.clause, Vec::new()));
+        }
         Ok(Bench { inputs, rest: self.rest(edits)?, keyspaces, fixed })
     }
 
@@ -144,8 +152,8 @@ impl Planner<'_> {
         if self.tree.parts.iter().any(|part| matches!(part, Part::Write)) {
             return Err(refuse::spoiled("INSERT, UPDATE or DELETE inside WITH"));
         }
-        if self.locked {
-            return Err(refuse::spoiled("a lock"));
+        if self.locks > 0 && (self.objects || self.need_home.is_some()) {
+            return Err(refuse::spoiled("a lock beside what only the home shard can tell"));
         }
         if self.attached || self.pin.is_some() {
             return Err(refuse::spoiled("state of one connection"));
@@ -155,6 +163,10 @@ impl Planner<'_> {
 
     /// The one shard whose own tables the rest may read.
     fn bench_shard(&self) -> Option<ShardId> {
+        if self.locks > 0 {
+            // All rows that are locked have to be inputs' rows.
+            return None;
+        }
         if self.objects || self.need_home.is_some() {
             return Some(self.context.vschema.home());
         }
@@ -252,6 +264,6 @@ fn place(at: usize) -> Result<u32, PgError> {
 }
 
 /// A name as SQL.
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -19,6 +19,8 @@ pub(in crate::planner) struct Site {
     pub origin: Origin,
     /// The tokens of the table's name; empty if they are not where the tree says.
     pub name: Range<usize>,
+    /// A word in front of the name that the grammar's tree does not have: ONLY, or TABLE as a query of its own.
+    pub front: Front,
     /// From the name to the end of the alias.
     pub whole: Range<usize>,
     /// TABLESAMPLE, if it has one.
@@ -27,6 +29,16 @@ pub(in crate::planner) struct Site {
     pub aliased: bool,
     /// So many names of columns follow the alias.
     pub listed: usize,
+}
+
+/// What stands in front of a table's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::planner) enum Front {
+    Nothing,
+    /// `ONLY`: without the rows of children.
+    Only,
+    /// `TABLE`: all of it.
+    Table,
 }
 
 /// Where a table's rows are.
@@ -68,9 +80,18 @@ impl Planner<'_> {
             Some((name, end)) => (name.clone(), name.start..end),
             None => (0..0, 0..0),
         };
+        let before = |word: &str| {
+            let before = name.start.checked_sub(1).and_then(|at| self.tokens.get(at));
+            before.is_some_and(|token| token.is(self.text, word))
+        };
+        let front = match () {
+            () if before("only") => Front::Only,
+            () if before("table") => Front::Table,
+            () => Front::Nothing,
+        };
         let sample = self.sample_tokens(whole.end).unwrap_or(0..0);
         let (aliased, listed) = (alias.is_some(), alias.map_or(0, |alias| alias.columns.len()));
-        self.sites.push(Site { instance, origin, name, whole, sample, aliased, listed });
+        self.sites.push(Site { instance, origin, name, front, whole, sample, aliased, listed });
     }
 
     fn name_tokens(&self, name: &ObjectName) -> Option<Range<usize>> {

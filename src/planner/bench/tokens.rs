@@ -23,11 +23,13 @@ use crate::sql::{Token, TokenKind};
 use crate::sqlstate::SqlState;
 /// A place in a FROM list, as far as tokens tell.
 #[derive(Debug)]
-struct Spot {
-    name: Range<usize>,
-    aliased: bool,
+pub(in crate::planner) struct Spot {
+    /// The tokens of the name.
+    pub name: Range<usize>,
+    /// An alias follows.
+    pub aliased: bool,
     /// `TABLE name`, which is a query.
-    command: bool,
+    pub command: bool,
 }
 
 /// What a pair of parentheses is.
@@ -83,12 +85,7 @@ impl Planner<'_> {
         let mut fixed = None;
         let mut places = Vec::new();
         for spot in &spots {
-            let parts: Vec<String> = spot
-                .name
-                .clone()
-                .step_by(2)
-                .filter_map(|at| name_of(self.text, *self.tokens.get(at)?).map(|name| name.into_owned()))
-                .collect();
+            let parts = self.spot_name(spot);
             let is_cte = matches!(parts.as_slice(), [bare] if ctes.contains(bare));
             let place = scope::place(&self.context, &parts)?;
             if is_cte && !matches!(place, Place::Unknown) {
@@ -214,7 +211,7 @@ impl Planner<'_> {
     }
 
     /// The names of tables in FROM lists.
-    fn spots(&self) -> Result<Vec<Spot>, PgError> {
+    pub(in crate::planner) fn spots(&self) -> Result<Vec<Spot>, PgError> {
         let mut levels = vec![Level::Query(Stand::Outside)];
         let mut spots = Vec::new();
         let word = |at: usize, list: &[&str]| {
@@ -324,6 +321,12 @@ impl Planner<'_> {
         Ok(spots)
     }
 
+    /// The parts of a table's name.
+    pub(in crate::planner) fn spot_name(&self, spot: &Spot) -> Vec<String> {
+        let parts = spot.name.clone().step_by(2).filter_map(|at| name_of(self.text, *self.tokens.get(at)?));
+        parts.map(|name| name.into_owned()).collect()
+    }
+
     /// Whether a query begins at a token.
     fn begins(&self, at: usize) -> bool {
         let before = at.checked_sub(1).filter(|before| *before >= self.body.start);
@@ -340,7 +343,7 @@ impl Planner<'_> {
     }
 
     /// What WITH calls its queries: each name in front of `AS (`, perhaps with columns between.
-    fn cte_names(&self) -> HashSet<String> {
+    pub(in crate::planner) fn cte_names(&self) -> HashSet<String> {
         let mut names = HashSet::new();
         let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
         let is = |at: usize, word: &str| self.tokens.get(at).is_some_and(|token| token.is(self.text, word));

@@ -25,7 +25,11 @@ pub(in crate::session) enum Owed {
     Bind,
     /// RowDescription or NoData.
     Portal,
-    /// Rows and their end.
+    /// CopyInResponse.
+    CopyIn,
+    /// CopyOutResponse.
+    CopyOut,
+    /// Rows, or data of a COPY, and their end.
     Execute,
     /// ReadyForQuery.
     Ready,
@@ -42,8 +46,10 @@ pub(in crate::session) enum Heard {
     Described(Option<Bytes>),
     /// The portal is there.
     Bound,
-    /// A row is next, and stays for whoever wants it.
+    /// A row, or data of a COPY, is next, and stays for whoever wants it.
     Row,
+    /// A COPY begins: CopyInResponse's or CopyOutResponse's body.
+    Copying(Bytes),
     /// The statement is done; the message's body.
     Complete(Bytes),
     /// The row limit is reached.
@@ -69,6 +75,8 @@ pub(in crate::session) struct Answers {
     queue: VecDeque<Owed>,
     /// Statements whose Parse failed or was skipped.
     undone: Vec<u64>,
+    /// Data of a COPY is on its way here.
+    copy_out: bool,
 }
 
 impl Answers {
@@ -108,7 +116,7 @@ impl Answers {
             if incoming.len() < frame.len {
                 return Ok(Heard::Nothing);
             }
-            if frame.tag == b'D' {
+            if matches!(frame.tag, b'D' | b'd') {
                 return Ok(Heard::Row);
             }
             let mut message = incoming.split_to(frame.len);
@@ -134,6 +142,13 @@ impl Answers {
                     self.queue.pop_front();
                     Heard::Bound
                 }
+                // The end of a COPY's data; that of the statement follows.
+                b'c' => continue,
+                b'G' | b'H' => {
+                    self.queue.pop_front();
+                    self.copy_out = frame.tag == b'H';
+                    Heard::Copying(body)
+                }
                 b't' => Heard::Parameters(body),
                 b'T' | b'n' => {
                     self.queue.pop_front();
@@ -149,6 +164,7 @@ impl Answers {
                 }
                 _ => {
                     self.queue.pop_front();
+                    self.copy_out = false;
                     Heard::Complete(body)
                 }
             });
@@ -161,7 +177,10 @@ impl Answers {
             (b'E', owed) => owed.is_some(),
             (b'1', Some(Owed::Parse(_))) | (b'2', Some(Owed::Bind)) | (b'3', Some(Owed::Close)) => true,
             (b't', Some(Owed::Statement)) | (b'T' | b'n', Some(Owed::Statement | Owed::Portal)) => true,
-            (b'D' | b'C' | b'I' | b's', Some(Owed::Execute)) => true,
+            (b'G', Some(Owed::CopyIn)) | (b'H', Some(Owed::CopyOut)) => true,
+            (b'd' | b'c', Some(Owed::Execute)) => self.copy_out,
+            (b'D', Some(Owed::Execute)) => !self.copy_out,
+            (b'C' | b'I' | b's', Some(Owed::Execute)) => true,
             (b'Z', Some(Owed::Ready)) => true,
             _ => false,
         }

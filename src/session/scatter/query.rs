@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// From the first byte to the command tag.
-    async fn whole(&mut self, job: &Job, describe: Describe) -> Result<Vec<u8>, Stop> {
+    pub(in crate::session) async fn whole(&mut self, job: &Job, describe: Describe) -> Result<Vec<u8>, Stop> {
         let opening = Opening { bind: false, describe, execute: Some(0) };
         let mut run = self.open(job, opening).await?;
         let outcome = self.fetch(job, &mut run, 0).await;

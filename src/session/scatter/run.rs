@@ -56,7 +56,7 @@ impl Part {
 
 /// What the client is told before the first row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Describe {
+pub(in crate::session) enum Describe {
     /// Nothing.
     No,
     /// The columns, if there are any: a simple query.
@@ -108,7 +108,7 @@ pub(super) struct Run {
     pub finished: Option<Bytes>,
     /// The final statement's answer, for a client that fetches it in parts.
     pub kept: Option<Kept>,
-    /// Rows go here instead of to the client: those of a cursor, which keeps them.
+    /// Rows go here instead of to the client: those of a cursor, which keeps them, or of a part of a larger statement.
     pub into: Option<BytesMut>,
     /// When an error is no longer to wait for the other shards' descriptions, and that it is so.
     pub haste: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,

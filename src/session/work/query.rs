@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
 use crate::plan::Plan;
+use crate::session::copy::copy_in;
 use crate::session::extended::Batch;
 use crate::session::statements::Statement;
 use crate::session::scatter::query::command_complete;
@@ -16,6 +17,9 @@ impl Session {
     /// A query of one statement that takes several steps.
     pub(in crate::session) async fn work_query(&mut self, text: &str, plan: &Plan) -> Result<(), Trouble> {
         let job = Assignment::new(plan, text)?;
+        if copy_in(&job).is_some() {
+            return Box::pin(self.begin_copy(&job, true)).await;
+        }
         self.work_whole(&job).await
     }
 
@@ -34,7 +38,7 @@ impl Session {
         if simple {
             return self.work_whole(&job).await;
         }
-        let running = self.meter_scatter(&job.effects, &[]);
+        let running = self.meter_steps(&job.effects);
         self.set_aside().await?;
         if self.needs_block(&job) {
             self.begin_implicit();
@@ -47,7 +51,7 @@ impl Session {
     }
 
     async fn work_whole(&mut self, job: &Assignment) -> Result<(), Trouble> {
-        let running = self.meter_scatter(&job.effects, &[]);
+        let running = self.meter_steps(&job.effects);
         self.set_aside().await?;
         // A query ends the batch before it, as a Sync does.
         self.batch = Batch::default();
