@@ -91,6 +91,24 @@ impl Session {
         self.cursors.retain(|cursor| cursor.name != name);
     }
 
+    /// A transaction is over: what was to hold until then does so no more. To be called while it is still known.
+    pub(super) fn transaction_over(&mut self, committed: bool) {
+        self.keep_declared(committed);
+        self.temporary_may_be_undone();
+        if let Some(shard) = self.local_shard.take()
+            && self.settings.shard != shard
+        {
+            self.settings.shard = shard;
+            self.renew_context();
+        }
+    }
+
+    /// A ROLLBACK TO has been done.
+    pub(super) fn savepoint_restored(&mut self) {
+        self.declared_rolled_back();
+        self.temporary_may_be_undone();
+    }
+
     /// The transaction is over, and with it all cursors but those WITH HOLD.
     pub(super) fn close_cursors(&mut self) {
         self.cursors.retain(|cursor| cursor.hold);

@@ -41,6 +41,7 @@ mod simple;
 mod sql_execute;
 mod sql_prepare;
 mod sync;
+mod temporary;
 mod work;
 
 pub mod client;
@@ -128,6 +129,10 @@ pub struct Session {
     cursors: Vec<Cursor>,
     /// Cursors over several shards.
     declared: Vec<cursors::declared::Declared>,
+    /// What `goldseam.shard` goes back to at the end of the transaction, after a SET LOCAL.
+    local_shard: Option<Option<crate::types::ShardId>>,
+    /// Its temporary tables.
+    temporary: temporary::Temporaries,
     batch: Batch,
     /// A query of several statements that are done one by one.
     sequence: Option<Box<Sequence>>,
@@ -273,6 +278,8 @@ impl Session {
             unopened: None,
             cursors: Vec::new(),
             declared: Vec::new(),
+            local_shard: None,
+            temporary: temporary::Temporaries::default(),
             batch: Batch::default(),
             sequence: None,
             proving: VecDeque::new(),
@@ -500,13 +507,12 @@ impl Session {
 
     /// The plan context follows the session's settings, the vschema and the catalog.
     fn renew_context(&mut self) {
-        self.context = PlanContext::new(
-            self.state.vschema.clone(),
-            self.state.topology.catalog.load_full(),
-            self.settings.search_path(&self.greeting.search_path, &self.user),
-            self.settings.shard,
-            self.shared.seed,
-        );
+        let base = self.state.topology.catalog.load_full();
+        let path = self.settings.search_path(&self.greeting.search_path, &self.user);
+        let (catalog, path) = self.with_temporary(&base, path);
+        self.context =
+            PlanContext::new(self.state.vschema.clone(), catalog, path, self.settings.shard, self.shared.seed);
+        self.context.base = base;
     }
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.

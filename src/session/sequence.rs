@@ -143,6 +143,7 @@ impl Session {
             _ if self.transaction.is_idle() => self.begin_implicit(),
             _ => {}
         }
+        self.renew_temporary().await?;
         self.meter.begin(statement);
         let mut frame = BytesMut::with_capacity(statement.len() + 8);
         request::query(&mut frame, statement);

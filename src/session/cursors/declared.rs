@@ -223,7 +223,7 @@ impl Session {
         Ok(closed)
     }
 
-    /// A transaction is committed: what is not WITH HOLD goes, the rest stays for good.
+    /// A transaction is over. If it was committed, what is WITH HOLD stays for good; nothing else does.
     pub(in crate::session) fn keep_declared(&mut self, committed: bool) {
         self.declared.retain(|cursor| cursor.kept || (committed && cursor.hold));
         for cursor in &mut self.declared {

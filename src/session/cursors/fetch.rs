@@ -8,6 +8,7 @@ use crate::error::PgError;
 use crate::protocol::encode;
 use crate::session::extended::Portal;
 use crate::session::scatter::query::command_complete;
+use crate::session::temporary::Made;
 use crate::session::{Session, Trouble};
 use crate::sql::fetch::{Fetch, Motion, fetch};
 use crate::sqlstate::SqlState;
@@ -35,6 +36,8 @@ pub(in crate::session) enum OwnPortal {
     /// A DECLARE; none if it has been executed.
     Declare(Option<Box<Declaration>>),
     Fetch(Fetching),
+    /// A temporary table; none if it has been made.
+    Make(Option<Box<Made>>),
     /// A cursor that SQL has declared, by its name.
     Cursor,
 }
@@ -98,6 +101,7 @@ impl Session {
     pub(in crate::session) fn own_portal(&mut self, name: &str) -> Option<OwnPortal> {
         match self.portals.iter_mut().find(|(known, _)| known == name) {
             Some((_, Portal::Declare(declaration))) => Some(OwnPortal::Declare(declaration.take())),
+            Some((_, Portal::Make(made))) => Some(OwnPortal::Make(made.take())),
             Some((_, Portal::Fetch(fetching))) => Some(OwnPortal::Fetch(fetching.clone())),
             Some(_) => None,
             None => self.is_declared(name).then_some(OwnPortal::Cursor),
@@ -117,7 +121,12 @@ impl Session {
                 encode::command_complete(&mut self.client.outgoing, "DECLARE CURSOR");
                 Ok(())
             }
-            OwnPortal::Declare(None) => {
+            OwnPortal::Make(Some(made)) => {
+                let rows = self.make_temporary(*made).await?;
+                command_complete(&mut self.client.outgoing, format!("SELECT {rows}").as_bytes());
+                Ok(())
+            }
+            OwnPortal::Declare(None) | OwnPortal::Make(None) => {
                 Err(PgError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "portal cannot be run").into())
             }
             OwnPortal::Fetch(fetching) => self.execute_fetch(name, fetching).await,
