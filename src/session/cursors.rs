@@ -8,6 +8,7 @@
 //!
 //! A cursor that a function has opened is not known here: FETCH of it goes to the attached backend, and is PostgreSQL's error if it is another's.
 
+mod convert;
 pub(super) mod declared;
 pub(super) mod fetch;
 mod rows;

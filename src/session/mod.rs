@@ -38,6 +38,7 @@ mod route;
 mod scatter;
 mod sequence;
 mod simple;
+mod sizes;
 mod sql_execute;
 mod sql_prepare;
 mod sync;

@@ -146,6 +146,12 @@ impl Session {
             {
                 return self.plan(inner, &normal);
             }
+            // A query that tells sizes is for the home shard.
+            if let Some(rewrite) = self.sized(&statement.text)
+                && let Ok((plan, _)) = self.decide(&rewrite.probe)
+            {
+                return plan;
+            }
             // The same with a temporary table's.
             if let Ok(Some(made)) = self.made_of_many(&statement.text)
                 && let Ok(normal) = self.normal(&made.query)

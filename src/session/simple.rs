@@ -41,6 +41,9 @@ impl Session {
             {
                 return Box::pin(self.fetch_query(&name, moves, motion)).await;
             }
+            if let Some(rewrite) = self.sized_catalog(text, &destination) {
+                return Box::pin(self.sized_query(&rewrite)).await;
+            }
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
                 return Box::pin(self.simple_filled(filled.text)).await;
             }
@@ -81,6 +84,9 @@ impl Session {
             }
             if let Some(Fetch { moves, motion, name }) = self.own_fetch(statement) {
                 return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
+            if let Some(rewrite) = self.sized(statement) {
+                return Box::pin(self.sized_query(&rewrite)).await;
             }
             if let Some(made) = self.made_of_many(statement)? {
                 let rows = Box::pin(self.make_temporary(made)).await?;
