@@ -13,6 +13,8 @@ macro_rules! states {
 }
 
 states! {
+    /// All is well; for notices.
+    SUCCESSFUL_COMPLETION = b"00000";
     /// All went well, but there is something to know.
     WARNING = b"01000";
     /// A connection could not be made or was lost.
@@ -77,6 +79,14 @@ states! {
     UNDEFINED_OBJECT = b"42704";
     /// The number of a parameter is out of range.
     UNDEFINED_PARAMETER = b"42P02";
+    /// The object exists already.
+    DUPLICATE_OBJECT = b"42710";
+    /// A foreign key that cannot be.
+    INVALID_FOREIGN_KEY = b"42830";
+    /// A table's definition that cannot be.
+    INVALID_TABLE_DEFINITION = b"42P16";
+    /// Others need the object.
+    DEPENDENT_OBJECTS_STILL_EXIST = b"2BP01";
     /// The cursor or portal exists already.
     DUPLICATE_CURSOR = b"42P03";
     /// The prepared statement exists already.

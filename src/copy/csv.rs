@@ -92,6 +92,16 @@ impl Csv {
         }
     }
 
+    /// How many lines a row takes by the count of a server to which it is the first one: within its quotes such a server looks for the ends of
+    /// lines of a style that it does not know yet.
+    pub(super) fn lines_as_first(&self, row: &[u8]) -> u64 {
+        let mut alone = Csv::new(self.quote, self.escape.unwrap_or(self.quote), false, false);
+        match alone.next(row, true) {
+            Ok(Some(found)) => found.lines,
+            _ => 1,
+        }
+    }
+
     /// A backslash at the start of a row.
     fn first_backslash(&self, data: &[u8], last: bool) -> Look {
         match data.get(1) {

@@ -161,7 +161,7 @@ fn csv(value: &[u8], force: bool, single: bool, options: &Options, to: &mut Byte
 }
 
 /// The names in a RowDescription.
-fn column_names(body: &[u8]) -> Vec<&[u8]> {
+pub fn column_names(body: &[u8]) -> Vec<&[u8]> {
     let count = body.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes));
     let (mut rest, mut names) = (body.get(2..).unwrap_or_default(), Vec::new());
     for _ in 0..count {

@@ -81,7 +81,7 @@ impl Lines {
             shard += lines;
             if shard >= wanted {
                 // Within a row of several lines the distance to its last one is the same here and there.
-                return client.checked_sub(shard - wanted);
+                return Some(client.saturating_sub(shard - wanted));
             }
         }
         None

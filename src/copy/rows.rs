@@ -109,6 +109,14 @@ impl Rows {
         }
     }
 
+    /// How many lines what was found takes by the count of a server that gets it as its first.
+    pub fn lines_as_first(&self, found: &Found, bytes: &[u8]) -> u64 {
+        match self {
+            Rows::Csv(csv) => csv.lines_as_first(bytes),
+            _ => found.lines,
+        }
+    }
+
     /// The line that PostgreSQL would be reading now.
     pub fn line(&self) -> u64 {
         match self {

@@ -7,11 +7,14 @@
 //!   -> table countries: a copy on every shard
 //! ```
 //!
-//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]).
+//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]); of a query over
+//! fetched inputs, which they are, and what runs over them ([`benched`]).
 
+pub mod benched;
+mod defined;
 mod gathered;
 
-use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Target, Values, Verdict};
+use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict, Work};
 use crate::error::PgError;
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};
@@ -56,7 +59,14 @@ pub fn explain(
         }
         _ => {}
     }
-    if plan.literal {
+    if let Some(Steps::Bench(bench)) = route.work.as_ref().map(|work| &work.steps)
+        && (matches!(target, Ok(Target::Work)) || missing.is_some())
+    {
+        lines.extend(benched::lines(bench, statement, values, vschema, context));
+    }
+    if let Some(Work { steps: Steps::Definition(definition), .. }) = route.work.as_deref() {
+        lines.extend(defined::lines(definition, vschema));
+    } else if plan.literal {
         lines.push("  Holds for these literals only".into());
     }
     let effects = &plan.effects;

@@ -50,6 +50,8 @@ pub enum Piece {
         /// The name under which the statement knows it, unquoted, where none follows in the client's own words.
         alias: Option<String>,
     },
+    /// In a [`Write`](super::work::Write): what the table's column of this name is given where nothing is.
+    Default(String),
     /// In a [`Finish`]: the sum of the n-th hidden column, in that column's own type (PostgreSQL's sum of bigint is numeric).
     Sum(u16),
     /// In a [`Finish`]: the average, from the hidden columns with the shards' sums and counts.

@@ -129,6 +129,7 @@ pub fn render_over(
                     out.tokens(row)?;
                 }
             }
+            Piece::Default(_) => return Err(unknown()),
             Piece::Input { input, alias } => {
                 let before = inputs.iter().take_while(|known| *known != input);
                 let before = before.filter_map(|known| sources.get(usize::from(*known))).map(|source| source.columns.len());
@@ -226,10 +227,11 @@ impl Out<'_> {
                 let _ = write!(self.sql, " FROM pg_catalog.generate_series(1, {count}))");
             }
             Rows::Arrays { .. } => {
-                self.sql.push_str(" FROM ROWS FROM (");
+                // Several arrays are taken side by side under this bare name only. The planner reads it again where a write goes on.
+                self.sql.push_str(" FROM unnest(");
                 for (at, column) in source.columns.iter().enumerate() {
                     let comma = if at > 0 { ", " } else { "" };
-                    let _ = write!(self.sql, "{comma}pg_catalog.unnest(${}::{}[])", first + at, column.carried);
+                    let _ = write!(self.sql, "{comma}${}::{}[]", first + at, column.carried);
                 }
                 self.sql.push_str(") AS goldseam (");
                 for at in 0..source.columns.len() {
@@ -364,8 +366,8 @@ mod tests {
             input(1, Some("again")),
             input(3, Some("y")),
         ]);
-        let arrays = "(SELECT c0 AS \"i\", c1::public.word COLLATE \"C\" AS \"T\" FROM ROWS FROM \
-             (pg_catalog.unnest($2::pg_catalog.int8[]), pg_catalog.unnest($3::pg_catalog.text[])) AS goldseam (c0, c1))";
+        let arrays = "(SELECT c0 AS \"i\", c1::public.word COLLATE \"C\" AS \"T\" FROM \
+             unnest($2::pg_catalog.int8[], $3::pg_catalog.text[]) AS goldseam (c0, c1))";
         assert_eq!(
             rest.sql,
             format!(

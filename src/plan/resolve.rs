@@ -84,12 +84,13 @@ impl Route {
             return Ok(Target::Work);
         }
         // Beside a table that is on one shard nothing is gathered from several.
-        match self.gather.as_deref().filter(|_| self.fixed.is_none()) {
+        let found = match self.gather.as_deref().filter(|_| self.fixed.is_none()) {
             Some(gather) => self.spread(gather, &Reading { values, vschema, context, lenient: true }, vschema),
-            None => match self.together(&Reading { values, vschema, context, lenient: false }, vschema) {
-                Err(error) if self.work.is_some() && error.code == SqlState::FEATURE_NOT_SUPPORTED => Ok(Target::Work),
-                found => found,
-            },
+            None => self.together(&Reading { values, vschema, context, lenient: false }, vschema),
+        };
+        match found {
+            Err(error) if self.work.is_some() && error.code == SqlState::FEATURE_NOT_SUPPORTED => Ok(Target::Work),
+            found => found,
         }
     }
 

@@ -3,6 +3,16 @@
 //! Such a statement may go to a shard only if every name in it that could be a table is a table of that one shard. Names are
 //! matched without regard to schema, so a column called like a sharded table refuses a statement too many, never one too few.
 
+mod alter;
+mod comment;
+mod create;
+mod homes;
+mod judge;
+mod objects;
+mod reader;
+mod shape;
+mod temporary;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -10,11 +20,11 @@ use super::scope::{self, Place};
 use super::{Context, Planner, functions, plan_query, refuse};
 use crate::catalog::RelationKind;
 use crate::error::PgError;
-use crate::plan::{Effects, Fallback, Pin, Plan, Route, Verdict};
+use crate::plan::work::definition::Manner;
+use crate::plan::{Effects, Fallback, Pin, Plan, Route, Steps, Verdict};
 use crate::sql::classify::name_of;
 use crate::sql::{Command, Token, TokenKind};
 use crate::types::ShardId;
-use crate::vschema::TablePlacement;
 
 /// What the tokens alone tell of a statement's effects, for statements whose way is fixed beforehand.
 pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Effects {
@@ -60,6 +70,15 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
 fn is_temporary(text: &str, tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|token| token.is(text, "create"))
         && tokens.iter().skip(1).take(4).any(|token| token.is(text, "temp") || token.is(text, "temporary"))
+}
+
+/// Whether a statement's comment says where the table is to be that it makes.
+pub fn names_a_place(text: &str, tokens: &[Token], command: &Command<'_>) -> bool {
+    matches!(command, Command::Ddl)
+        && tokens.first().is_some_and(|token| token.is(text, "create"))
+        && tokens.iter().take(4).any(|token| token.is(text, "table"))
+        && !is_temporary(text, tokens)
+        && crate::sql::comments::words(text, tokens).iter().any(|(word, _)| *word == "shard")
 }
 
 /// Plans a statement by its command.
@@ -113,9 +132,12 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
         }
         Command::Do => Err(refuse::construct("DO")),
         Command::Call => call(context, text, tokens),
-        Command::Ddl => ddl(context, text, tokens),
-        Command::Vacuum if tokens.len() < 2 => Err(every_shard(text, tokens)),
-        Command::Lock | Command::Vacuum => named(context, text, tokens, false),
+        Command::Ddl => {
+            let result = ddl(context, text, tokens);
+            return defined(result, effects);
+        }
+        Command::Vacuum => return defined(objects::upkeep(context, text, tokens), effects),
+        Command::Lock => return defined(objects::lock(context, text, tokens), effects),
         Command::AlterVschema => Err(refuse::construct("ALTER VSCHEMA")),
         Command::Other => return by_names(context, text, tokens, effects, "this statement"),
         Command::Empty
@@ -140,6 +162,18 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
     finish(result, effects)
 }
 
+/// The plan of a definition: the texts of one normal form are not alike, because names may stand in its strings.
+fn defined(result: Result<Route, PgError>, mut effects: Effects) -> Plan {
+    if let Ok(Route { work: Some(work), .. }) = &result
+        && let Steps::Definition(definition) = &work.steps
+    {
+        let together = definition.manner == Manner::Together;
+        let writes = together || definition.manner == Manner::Within;
+        effects = Effects { writes, ddl: together, timed: false, floating: false, pin: None, ..effects };
+    }
+    Plan { literal: true, ..finish(result, effects) }
+}
+
 fn finish(result: Result<Route, PgError>, effects: Effects) -> Plan {
     match result {
         Ok(route) => Plan { verdict: Verdict::Route(route), effects, literal: false },
@@ -162,7 +196,7 @@ pub fn by_names(context: &Context<'_>, text: &str, tokens: &[Token], effects: Ef
             return finish(Err(refuse::function(&name)), effects);
         }
     }
-    let result = named(context, text, tokens, false).map_err(|error| {
+    let result = named(context, text, tokens).map_err(|error| {
         let mut refusal = refuse::construct(what);
         if error.code != refusal.code {
             return error;
@@ -195,7 +229,7 @@ fn mentions(context: &Context<'_>, text: &str, tokens: &[Token]) -> Vec<(String,
 }
 
 /// The one shard that all named tables are on.
-fn named(context: &Context<'_>, text: &str, tokens: &[Token], must: bool) -> Result<Route, PgError> {
+fn named(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
     let mut fixed: Option<(ShardId, String)> = None;
     for (name, place) in mentions(context, text, tokens) {
         match place? {
@@ -226,7 +260,6 @@ fn named(context: &Context<'_>, text: &str, tokens: &[Token], must: bool) -> Res
             reasons: vec![format!("table {name}: unsharded, on {}", context.vschema.shard_name(shard))],
             ..Route::default()
         }),
-        None if must => Err(every_shard(text, tokens)),
         // Temporary tables, or nothing at all: PostgreSQL knows.
         None => Ok(Route {
             fallback: Fallback::Attached,
@@ -246,18 +279,12 @@ fn spread(text: &str, tokens: &[Token], name: &str) -> PgError {
         .with_hint("SET goldseam.shard = '...' and run it on one shard after the other.")
 }
 
-fn every_shard(text: &str, tokens: &[Token]) -> PgError {
-    PgError::unsupported(format!("{} would have to run on every shard", verb(text, tokens)))
-        .with_detail("Statements that change or maintain the whole database are not spread over the shards yet.")
-        .with_hint("SET goldseam.shard = '...' and run it on one shard after the other.")
-}
-
 fn call(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
     let open = tokens.iter().position(|token| token.kind == TokenKind::LeftParen).unwrap_or(tokens.len());
     let name = open.checked_sub(1).and_then(|at| tokens.get(at)).and_then(|token| name_of(text, *token));
     let name = name.unwrap_or_default();
     if context.vschema.local_functions.contains(name.as_ref()) {
-        let mut route = named(context, text, tokens, false)?;
+        let mut route = named(context, text, tokens)?;
         if route.fixed.is_none() {
             route.fallback = Fallback::Home;
         }
@@ -267,149 +294,11 @@ fn call(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, Pg
 }
 
 fn ddl(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
-    let word = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token.is(text, word));
-    let any = |words: &[&str]| tokens.iter().take(5).any(|token| words.iter().any(|word| token.is(text, word)));
     if is_temporary(text, tokens) {
-        return temporary(context, text, tokens);
+        temporary::create(context, text, tokens)
+    } else {
+        objects::plan(context, text, tokens)
     }
-    let create = word(0, "create");
-    if create
-        && any(&[
-            "function",
-            "procedure",
-            "extension",
-            "role",
-            "user",
-            "database",
-            "schema",
-            "type",
-            "domain",
-            "aggregate",
-        ])
-        && !any(&["table", "index", "view", "trigger"])
-    {
-        return Err(every_shard(text, tokens));
-    }
-    if create && any(&["table"]) && !any(&["index", "view", "trigger", "policy", "rule"]) {
-        return create_table(context, text, tokens);
-    }
-    // What changes something of a table's is about that table; all else is about the database.
-    let of_table = word(0, "truncate")
-        || any(&["table", "index", "trigger", "rule", "policy", "statistics"])
-        || (!create && any(&["view", "sequence", "column"]));
-    named(context, text, tokens, !of_table)
-}
-
-/// `CREATE TEMP TABLE`: on the connection that the session keeps from then on.
-fn temporary(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
-    // The session's other connections would go on to see the table that this one hides.
-    let kind = tokens.iter().position(|token| ["table", "view", "sequence"].iter().any(|kind| token.is(text, kind)));
-    let exists = kind.is_some_and(|at| tokens.get(at + 1).is_some_and(|token| token.is(text, "if")));
-    let mut name = kind.map_or(0, |at| if exists { at + 4 } else { at + 1 });
-    while tokens.get(name + 1).is_some_and(|token| token.kind == TokenKind::Dot) {
-        name += 2;
-    }
-    if let Some(name) = tokens.get(name).and_then(|token| name_of(text, *token))
-        && context.catalog.relations.keys().chain(context.vschema.tables.keys()).any(|(_, known)| *known == name)
-    {
-        return Err(PgError::unsupported(format!("temporary table \"{name}\" would hide the table of that name"))
-            .with_detail(
-                "It exists on one connection only, and statements for other shards would still see the other table.",
-            )
-            .with_hint("Choose another name for it."));
-    }
-    let query = tokens.windows(2).position(|pair| {
-        pair[0].is(text, "as")
-            && (pair[1].kind == TokenKind::LeftParen
-                || ["select", "with", "values", "table"].iter().any(|word| pair[1].is(text, word)))
-    });
-    if let Some(at) = query {
-        let tokens = tokens.get(at + 1..).unwrap_or(&[]);
-        let tokens = match tokens.iter().rposition(|token| token.is(text, "with")) {
-            // `WITH [NO] DATA` at the end.
-            Some(with)
-                if tokens.get(with + 1..).is_some_and(|rest| rest.last().is_some_and(|last| last.is(text, "data"))) =>
-            {
-                tokens.get(..with).unwrap_or(&[])
-            }
-            _ => tokens,
-        };
-        return match plan_query(context, text, tokens, false).verdict {
-            Verdict::Refuse(error) => Err(*error),
-            Verdict::Route(mut route) => {
-                if route.fallback == Fallback::Any {
-                    route.fallback = Fallback::Attached;
-                }
-                Ok(route)
-            }
-        };
-    }
-    if tokens.iter().any(|token| token.is(text, "like") || token.is(text, "inherits") || token.is(text, "execute")) {
-        let route = named(context, text, tokens, false);
-        // LIKE takes the shape, which every shard has; only the rows of INHERITS would be partial.
-        return match route {
-            Err(error) if tokens.iter().any(|token| token.is(text, "inherits") || token.is(text, "execute")) => {
-                Err(error)
-            }
-            Err(_) => Ok(Route { fallback: Fallback::Attached, ..Route::default() }),
-            route => route,
-        };
-    }
-    Ok(Route {
-        fallback: Fallback::Attached,
-        reasons: vec!["a temporary table stays with the session".into()],
-        ..Route::default()
-    })
-}
-
-fn create_table(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
-    let mut at = tokens.iter().position(|token| token.is(text, "table")).map_or(0, |at| at + 1);
-    if tokens.get(at).is_some_and(|token| token.is(text, "if")) {
-        at += 3;
-    }
-    let mut parts = Vec::new();
-    while let Some(name) = tokens.get(at).and_then(|token| name_of(text, *token)) {
-        parts.push(name.into_owned());
-        if tokens.get(at + 1).is_none_or(|token| token.kind != TokenKind::Dot) {
-            break;
-        }
-        at += 2;
-    }
-    // Which schemas of the path exist is not known here (`"$user"` mostly does not): the one that the vschema names is meant.
-    let (declared, name) = match parts.as_slice() {
-        [name] => (context.search_path.iter().find_map(|schema| context.vschema.table(schema, name)), name.as_str()),
-        [schema, name] => (context.vschema.table(schema, name), name.as_str()),
-        _ => return Err(refuse::construct("this form of CREATE TABLE")),
-    };
-    let shard = match declared.map(|table| (&table.placement, table.keyspace)) {
-        Some((TablePlacement::Unsharded { shard }, _)) => Some(*shard),
-        Some((_, keyspace)) => match context.vschema.keyspace(keyspace).shards.as_slice() {
-            [shard] => Some(*shard),
-            _ => return Err(spread(text, tokens, name)),
-        },
-        None => {
-            context.vschema.undeclared.and_then(|keyspace| context.vschema.keyspace(keyspace).shards.first().copied())
-        }
-    };
-    let Some(shard) = shard else {
-        return Err(PgError::unsupported(format!("CREATE TABLE \"{name}\" in no keyspace"))
-            .with_detail("No vschema file says how its rows would be spread.")
-            .with_hint(format!(
-                "Add it to the vschema first ([table.{name}]), or create it shard by shard with SET goldseam.shard."
-            )));
-    };
-    let rest = tokens.get(at + 1..).unwrap_or(&[]);
-    let route = named(context, text, rest, false)?;
-    if route.fixed.is_some_and(|other| other != shard) {
-        return Err(PgError::unsupported(format!("CREATE TABLE \"{name}\" names a table of another shard"))
-            .with_detail("A statement is sent to one shard.")
-            .with_hint("Create the tables on the same shard."));
-    }
-    Ok(Route {
-        fixed: Some(shard),
-        reasons: vec![format!("table {name}: unsharded, on {}", context.vschema.shard_name(shard))],
-        ..Route::default()
-    })
 }
 
 impl Planner<'_> {

@@ -1,5 +1,15 @@
 //! INSERT, UPDATE, DELETE: where rows are made and changed, more can go wrong than where they are read.
 
+mod merge;
+mod moved;
+mod names;
+mod rows;
+mod staged;
+mod steps;
+mod types;
+
+pub(super) use steps::plan_in_steps;
+
 use sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, ObjectName, OnConflictAction,
     OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,

@@ -93,6 +93,7 @@ fn watch(read: &[PathBuf], requests: mpsc::Sender<Request>) -> Option<notify::Re
 
 /// Reads, checks, and puts in force; returns what was read.
 async fn reload(frontend: &Frontend, path: &Path) -> Result<Vec<PathBuf>, Mistake> {
+    let _alone = frontend.shared.layout.lock().await;
     let Files { config, mut vschema, read } = files::load(path)?;
     let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(Mistake)?;
     let shared = &frontend.shared;

@@ -22,6 +22,8 @@ pub(super) enum Action {
     Answer(Answer),
     /// The end of a block that more than the attached backend has a part in.
     End { commit: bool, chain: bool },
+    /// The vschema is changed.
+    Layout,
     /// All participants have to do it.
     Everywhere(Everywhere),
     /// A prepared statement runs that leads to several shards, or nobody knows yet where.
@@ -200,9 +202,7 @@ impl Session {
                 Action::Answer(Answer::lines("QUERY PLAN", lines, "EXPLAIN"))
             }
             Command::AlterVschema => {
-                return Err(PgError::unsupported("ALTER VSCHEMA is not supported yet")
-                    .with_hint("Edit the vschema file; it is read again when it changes, and by RELOAD.")
-                    .into());
+                Action::Layout
             }
             _ => Action::forward(here, Effects::default(), After::Nothing),
         })

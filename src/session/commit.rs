@@ -105,7 +105,7 @@ impl Session {
         let lost = self.lost.take().filter(|_| commit);
         let characteristics = chain.then(|| self.transaction.characteristics());
         let outcome = if commit && !self.transaction.is_failed() {
-            self.commit_all().await
+            self.commit_with_layout().await
         } else {
             self.roll_back_all().await;
             lost.map_or(Ok(false), |error| Err(Trouble::Refused(error)))
@@ -119,6 +119,7 @@ impl Session {
             }
             self.ddl = false;
         }
+        self.draft = None;
         self.dismiss();
         let committed = outcome?;
         if let Some(characteristics) = characteristics {
@@ -171,6 +172,22 @@ impl Session {
         if let Some(before) = self.transaction.settings_at_begin() {
             self.held[index].lease.settings = before.server.clone();
         }
+    }
+
+    /// COMMIT on all participants, and of the vschema's changes with them.
+    async fn commit_with_layout(&mut self) -> Result<bool, Trouble> {
+        let before = match Box::pin(self.publish_changes()).await {
+            Ok(before) => before,
+            Err(trouble) => {
+                self.roll_back_all().await;
+                return Err(trouble);
+            }
+        };
+        let outcome = self.commit_all().await;
+        if let (Some(before), Ok(false) | Err(Trouble::Refused(_) | Trouble::Failed(_))) = (before, &outcome) {
+            super::layout::restore(&self.shared, before).await;
+        }
+        outcome
     }
 
     /// COMMIT on all participants; whether they are committed, or all rolled back because one had failed without telling.
@@ -397,6 +414,7 @@ impl Session {
                 Answer::tag("RELEASE")
             }
             Everywhere::RollbackTo(name) => {
+                self.undo_definitions();
                 if let Some(before) = self.transaction.rollback_to(name) {
                     self.savepoint_restored();
                     self.restore(before);

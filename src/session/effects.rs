@@ -86,7 +86,8 @@ impl Session {
                 self.transaction.tell_time(held.lease.shard);
             }
         }
-        self.ddl |= effects.ddl;
+        // What only this connection has changes no catalog.
+        self.ddl |= effects.ddl && effects.pin != Some(Pin::TemporaryTable);
     }
 
     /// `currval` and `lastval` tell what the connection remembers: not what another session left there.
@@ -149,6 +150,7 @@ impl Session {
                 let failed = std::mem::take(&mut self.failed);
                 match status {
                     b'I' => {
+                        self.draft = None;
                         self.held[index].part = None;
                         self.close_cursors();
                         self.transaction_over(!failed);
@@ -273,6 +275,7 @@ impl Session {
                 self.declared_released();
             }
             After::RollbackTo { name } => {
+                self.undo_definitions();
                 if let Some(before) = self.transaction.rollback_to(&name) {
                     self.savepoint_restored();
                     self.restore(before);

@@ -489,6 +489,13 @@ impl Session {
                 answer.write(true, &mut bytes);
                 self.answer(bytes);
             }
+            Action::Layout => {
+                let answer = Box::pin(self.alter_vschema(&statement.text)).await?;
+                self.meter_local(&command);
+                let mut bytes = BytesMut::new();
+                answer.write(true, &mut bytes);
+                self.answer(bytes);
+            }
             Action::Everywhere(everywhere) => {
                 let answer = self.everywhere(everywhere).await?;
                 let mut bytes = BytesMut::new();

@@ -16,6 +16,7 @@
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
 
 pub mod activity;
+mod alter;
 mod ask;
 mod attach;
 mod begin;
@@ -23,11 +24,13 @@ mod command;
 mod commit;
 mod copy;
 mod cursors;
+mod draft;
 mod effects;
 mod extended;
 mod fresh;
 mod gate;
 mod io;
+mod layout;
 mod local;
 pub mod meter;
 mod once;
@@ -121,6 +124,8 @@ pub struct Session {
     copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
     ddl: bool,
+    /// What it has changed of catalog and vschema, as it sees it.
+    draft: Option<Box<draft::Draft>>,
     names: HashMap<String, Arc<Statement>>,
     unnamed: Option<Arc<Statement>>,
     portals: Vec<(String, Portal)>,
@@ -273,6 +278,7 @@ impl Session {
             copy_in: false,
             copying: None,
             ddl: false,
+            draft: None,
             names: HashMap::new(),
             unnamed: None,
             portals: Vec::new(),
@@ -430,8 +436,11 @@ impl Session {
             let opened = self.open_pending().await;
             self.tell(opened, b'B', &[]).await?;
         }
-        let simple_copy = self.is_simple_copy();
-        let waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        let copied = self.is_copying();
+        let mut waited = if self.must_wait(tag) { self.wait_at_gate().await } else { Ok(()) };
+        if waited.is_ok() && self.needs_draft(tag, frame) && !self.relay.is_skipping() {
+            waited = Box::pin(self.renew_draft()).await;
+        }
         let outcome = match tag {
             _ if waited.is_err() => waited,
             _ if self.copying.is_some() => Box::pin(self.copy_message(tag, frame)).await,
@@ -465,9 +474,10 @@ impl Session {
                 .into());
             }
         };
-        // The end of a COPY that came as a simple query is that query's.
-        let tag = if simple_copy { b'S' } else { tag };
-        self.tell(outcome, tag, frame).await
+        match copied {
+            Some(simple) => self.tell_copy(outcome, simple).await,
+            None => self.tell(outcome, tag, frame).await,
+        }
     }
 
     /// The transaction's and the batch's end: backends go back, news of the configuration come in.
@@ -481,10 +491,7 @@ impl Session {
 
     /// A transaction is over.
     async fn part_with_backends(&mut self) {
-        if std::mem::take(&mut self.ddl) {
-            // The client must not be told that its table exists before the planner knows it.
-            self.state.topology.refresh().await;
-        }
+        self.settle_definitions().await;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();
@@ -508,12 +515,7 @@ impl Session {
 
     /// The plan context follows the session's settings, the vschema and the catalog.
     fn renew_context(&mut self) {
-        let base = self.state.topology.catalog.load_full();
-        let path = self.settings.search_path(&self.greeting.search_path, &self.user);
-        let (catalog, path) = self.with_temporary(&base, path);
-        self.context =
-            PlanContext::new(self.state.vschema.clone(), catalog, path, self.settings.shard, self.shared.seed);
-        self.context.base = base;
+        self.context = self.plan_context();
     }
 
     /// The session's end: what can be used again is cleaned and given back, the rest is closed.

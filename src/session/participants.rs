@@ -42,7 +42,9 @@ impl Session {
     /// The block is not simply the attached backend's own transaction: its end, and its savepoints, are for the session to see to.
     pub(super) fn is_spread(&self) -> bool {
         !self.transaction.is_idle()
-            && (self.transaction.is_doomed() || self.participants().any(|index| Some(index) != self.attached))
+            && (self.transaction.is_doomed()
+                || self.changes_layout()
+                || self.participants().any(|index| Some(index) != self.attached))
     }
 
     /// Whether the block would be of several backends if it went to this shard now.

@@ -25,6 +25,7 @@
 
 pub(super) mod answers;
 mod ask;
+pub(super) mod collect;
 pub(super) mod drive;
 pub(super) mod finish;
 mod known;

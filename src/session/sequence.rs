@@ -94,7 +94,7 @@ impl Session {
     }
 
     async fn steps(&mut self) -> Result<bool, Over> {
-        while self.relay.is_idle() && !self.copy_in {
+        while self.relay.is_idle() && !self.copy_in && self.copying.is_none() {
             let Some(sequence) = &mut self.sequence else { return Ok(true) };
             if sequence.failed {
                 self.break_off().await?;
@@ -129,6 +129,7 @@ impl Session {
     async fn step(&mut self, statement: &str) -> Result<(), Trouble> {
         if self.transaction.is_idle() {
             self.part_with_backends().await;
+            self.settle_definitions().await;
             self.follow_state();
         }
         match sql::classify(statement) {
@@ -144,7 +145,13 @@ impl Session {
             _ => {}
         }
         self.renew_temporary().await?;
+        if !self.transaction.is_failed() {
+            self.renew_draft().await?;
+        }
         self.meter.begin(statement);
+        if !self.transaction.is_failed() && !super::route::is_command(&sql::classify(statement)) {
+            Box::pin(self.renew_draft()).await?;
+        }
         let mut frame = BytesMut::with_capacity(statement.len() + 8);
         request::query(&mut frame, statement);
         Box::pin(self.single(&frame, statement, statement)).await
@@ -155,7 +162,7 @@ impl Session {
     }
 
     /// An error of the session's own, or of several shards', ends it.
-    async fn give_up_sequence(&mut self, trouble: Trouble) -> Result<(), Over> {
+    pub(super) async fn give_up_sequence(&mut self, trouble: Trouble) -> Result<(), Over> {
         let Some(sequence) = self.sequence.take() else { return Ok(()) };
         let placed = sequence.placed(trouble);
         self.tell(Err(placed), b'Q', &sequence.frame).await

@@ -22,7 +22,7 @@ use crate::vschema::Vschema;
 const STATEMENTS: usize = 20_000;
 
 /// One generation of configuration: replaced as a whole by a reload.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct State {
     /// The server's configuration.
     pub config: Arc<Config>,
@@ -87,6 +87,8 @@ pub struct Shared {
     pub seed: u64,
     /// An operator's wish.
     pub shutdown: watch::Sender<Option<Shutdown>>,
+    /// Held by whoever changes the vschema or reads it again.
+    pub layout: tokio::sync::Mutex<()>,
     /// Set once the server listens.
     pub reloader: ArcSwapOption<Reloader>,
 }
@@ -113,6 +115,7 @@ impl Shared {
             meters,
             seed,
             shutdown: watch::Sender::new(None),
+            layout: tokio::sync::Mutex::default(),
             reloader: ArcSwapOption::empty(),
         }))
     }

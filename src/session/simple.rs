@@ -114,6 +114,12 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
+                Action::Layout => {
+                    let answer = Box::pin(self.alter_vschema(statement)).await?;
+                    self.meter_local(&command);
+                    self.answer_query(&answer);
+                    Ok(())
+                }
                 Action::Everywhere(everywhere) => {
                     let answer = self.everywhere(everywhere).await?;
                     self.answer_query(&answer);

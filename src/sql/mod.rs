@@ -10,6 +10,7 @@
 pub mod anonymous;
 pub mod classify;
 pub mod command;
+pub mod comments;
 pub mod fetch;
 pub mod lexer;
 pub mod literal;

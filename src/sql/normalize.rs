@@ -66,6 +66,8 @@ pub fn normalize(text: &str, limits: &Limits, scratch: &mut Normalized) -> Resul
     let mut count = 0usize;
     // The start, in the buffer, of the last word, while only `(` has followed it.
     let mut naming: Option<usize> = None;
+    // Where the last token ended, of a CREATE: its comments may say where the new table's rows go, and so belong to the key.
+    let mut create: Option<u32> = None;
     // The last literal, if it was the last token: `'t'::regclass` puts it back into the key.
     let mut casting: Option<Token> = None;
     while let Some(token) = lexer.next_token().map_err(|error| error.into_pg(text))? {
@@ -79,6 +81,13 @@ pub fn normalize(text: &str, limits: &Limits, scratch: &mut Normalized) -> Resul
         }
         let body = token.text(text).as_bytes();
         let out = &mut scratch.bytes;
+        if count == 1 && token.is(text, "create") {
+            out.extend(said(text, 0, token.start));
+            create = Some(token.end);
+        } else if let Some(end) = &mut create {
+            out.extend(said(text, *end, token.start));
+            *end = token.end;
+        }
         let Some(kind) = literal_kind(token.kind, body) else {
             match token.kind {
                 TokenKind::Word => {
@@ -126,8 +135,17 @@ pub fn normalize(text: &str, limits: &Limits, scratch: &mut Normalized) -> Resul
         casting = Some(token);
         scratch.literals.push(Literal { start: token.start, end: token.end, kind });
     }
+    if let Some(end) = create {
+        scratch.bytes.extend(said(text, end, text.len() as u32));
+    }
     scratch.key = XxHash3_128::oneshot_with_seed(scratch.seed, &scratch.bytes);
     Ok(())
+}
+
+/// What stands between two tokens, if it speaks to Goldseam.
+fn said(text: &str, from: u32, to: u32) -> &[u8] {
+    let between = text.get(from as usize..to as usize).unwrap_or("");
+    if between.contains("goldseam:") { between.as_bytes() } else { &[] }
 }
 
 /// The buffer's tail `nextval(` + literal marker, or `regclass` + literal marker (`regclass 't'`).

@@ -1,5 +1,6 @@
 //! Cuts the text of a simple query into its statements, as PostgreSQL's grammar does: at semicolons outside of quotes, and outside
 //! of the `BEGIN ATOMIC ... END` of an SQL function's body.
+//! A comment behind a statement is not a part of it, unless it speaks to Goldseam.
 
 use std::ops::Range;
 
@@ -29,7 +30,7 @@ pub fn split(text: &str, limits: &Limits) -> Result<Vec<Range<usize>>, PgError> 
         match token.kind {
             TokenKind::Semicolon if atomic == 0 && parens == 0 => {
                 if let Some(end) = end.take() {
-                    statements.push(start..end);
+                    statements.push(start..with_comment(text, end, token.start as usize));
                 }
                 start = token.end as usize;
                 creating = false;
@@ -58,7 +59,15 @@ pub fn split(text: &str, limits: &Limits) -> Result<Vec<Range<usize>>, PgError> 
         end = Some(token.end as usize);
     }
     if let Some(end) = end {
-        statements.push(start..end);
+        statements.push(start..with_comment(text, end, text.len()));
     }
     Ok(statements)
+}
+
+/// The end of a statement whose last token ends here, with what is said to Goldseam behind it.
+fn with_comment(text: &str, end: usize, next: usize) -> usize {
+    match text.get(end..next) {
+        Some(between) if between.contains("goldseam:") => end + between.trim_end().len(),
+        _ => end,
+    }
 }

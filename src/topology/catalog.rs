@@ -82,9 +82,33 @@ pub struct ColumnFacts {
     pub collation: Option<String>,
 }
 
+/// Whoever can be asked what a catalog says.
+pub trait Source {
+    /// Why it may not answer.
+    type Error: From<PgError>;
+
+    /// The rows of a query, as text.
+    fn query(&mut self, sql: &str) -> impl Future<Output = Result<Rows, Self::Error>> + Send;
+
+    /// The shard's name.
+    fn shard_name(&self) -> String;
+}
+
+impl Source for Backend {
+    type Error = PgError;
+
+    fn query(&mut self, sql: &str) -> impl Future<Output = Result<Rows, PgError>> + Send {
+        Backend::query(self, sql)
+    }
+
+    fn shard_name(&self) -> String {
+        self.shard_name.to_string()
+    }
+}
+
 impl ShardCatalog {
     /// Asks a server. All questions see one snapshot.
-    pub async fn read(backend: &mut Backend) -> Result<ShardCatalog, PgError> {
+    pub async fn read<S: Source>(backend: &mut S) -> Result<ShardCatalog, S::Error> {
         backend.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
         // So every name is printed with its schema, but for PostgreSQL's own.
         backend.query("SET LOCAL search_path TO pg_catalog").await?;
@@ -97,7 +121,7 @@ impl ShardCatalog {
         let aggregates = backend.query(queries::AGGREGATES).await?;
         let set_functions = backend.query(queries::SET_FUNCTIONS).await?;
         backend.query("COMMIT").await?;
-        let shard = backend.shard_name.clone();
+        let shard = backend.shard_name();
         let answers = Answers { server, relations, columns, keys, functions, system, aggregates, set_functions };
         build(answers).ok_or_else(|| {
             PgError::new(
@@ -105,7 +129,31 @@ impl ShardCatalog {
                 format!("the catalog of shard \"{shard}\" answers in an unknown form"),
             )
             .with_hint("Goldseam reads the catalogs of PostgreSQL 12 and later.")
+            .into()
         })
+    }
+
+    /// This catalog with all that another's change from `old` to `new` has brought: both shards were told the same.
+    pub fn changed_alike(&self, old: &ShardCatalog, new: &ShardCatalog) -> ShardCatalog {
+        let mut own = self.clone();
+        follow(&mut own.relations, &old.relations, &new.relations);
+        follow(&mut own.functions, &old.functions, &new.functions);
+        for (mine, old, new) in [
+            (&mut own.aggregates, &old.aggregates, &new.aggregates),
+            (&mut own.set_functions, &old.set_functions, &new.set_functions),
+        ] {
+            mine.retain(|name| new.contains(name) || !old.contains(name));
+            mine.extend(new.difference(old).cloned());
+        }
+        own
+    }
+}
+
+/// What has come, gone or changed from one map to another does so in a third.
+fn follow<K: Ord + Clone, V: PartialEq + Clone>(own: &mut BTreeMap<K, V>, old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) {
+    own.retain(|key, _| new.contains_key(key) || !old.contains_key(key));
+    for (key, value) in new.iter().filter(|(key, value)| old.get(*key) != Some(*value)) {
+        own.insert(key.clone(), value.clone());
     }
 }
 

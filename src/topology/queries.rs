@@ -81,7 +81,7 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f', 'v', 
 ORDER BY a.attrelid, a.attnum";
 
 /// Unique and exclusion indexes, those of constraints among them: relation's oid, number of key columns, attribute numbers (0 for an expression;
-/// columns that are only INCLUDEd come last and are no key), whether it is the primary key's.
+/// columns that are only INCLUDEd come last and are no key), whether it is the primary key's. The primary key comes first.
 pub(super) const UNIQUE_KEYS: &str = "\
 SELECT i.indrelid, i.indnkeyatts, i.indkey::text, i.indisprimary
 FROM pg_catalog.pg_index i
@@ -89,7 +89,7 @@ JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE (i.indisunique OR i.indisexclusion) AND c.relkind IN ('r', 'p', 'm')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
-ORDER BY i.indrelid, i.indexrelid";
+ORDER BY i.indrelid, NOT i.indisprimary, i.indexrelid";
 
 /// Functions, procedures and aggregates of users: name, whether every overload is immutable.
 pub(super) const FUNCTIONS: &str = "\

@@ -10,7 +10,7 @@ use toml::de::{DeValue, ValueDeserializer};
 use crate::config::Document;
 use crate::types::{KeyspaceId, ShardId, VindexId};
 use crate::vindex::{self, Shards, SpecError, Step};
-use crate::vschema::raw::{OneOrMany, RawTable, RawTableType, RawVschema};
+use crate::vschema::raw::{OneOrMany, RawNewTables, RawTable, RawTableType, RawVschema};
 use crate::vschema::{Keyspace, LayoutError, NamedVindex, Table, TablePlacement, Vschema};
 
 /// More columns than this are no shard key.
@@ -104,7 +104,16 @@ impl<'a> Loader<'a> {
                 if self.vschema.keyspaces.len() >= MAX_NAMES {
                     return Err(error(format!("there are more than {MAX_NAMES} keyspaces")));
                 }
-                self.keyspaces.insert(name.clone(), KeyspaceId(self.vschema.keyspaces.len() as u16));
+                let id = KeyspaceId(self.vschema.keyspaces.len() as u16);
+                if let Some(kind) = raw.new_tables {
+                    let place = (id, kind == RawNewTables::Reference);
+                    if self.vschema.new_tables.replace(place).is_some() {
+                        let path = ["keyspace", &name, "new_tables"];
+                        let error = file.document.error(&path, "another keyspace takes new tables already".to_owned());
+                        return Err(error.hint("Leave new_tables in one of the two."));
+                    }
+                }
+                self.keyspaces.insert(name.clone(), id);
                 self.vschema.keyspaces.push(Keyspace { name, shards });
             }
         }

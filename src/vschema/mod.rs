@@ -4,6 +4,7 @@
 //! types (the catalog has them), and no statements. It is read as a whole by [`fn@load`], validated as a whole, and from then
 //! on immutable; a change is a new one. [`raw`] is the file's grammar.
 
+pub mod alter;
 pub mod load;
 pub mod raw;
 
@@ -37,6 +38,8 @@ pub struct Vschema {
     /// The keyspace of tables that no file names: the only keyspace there is, if that has one shard; or the one-shard keyspace whose
     /// shard no other keyspace uses, if there is exactly one.
     pub undeclared: Option<KeyspaceId>,
+    /// Where new tables go that nothing else places, and whether as reference tables: the keyspace that says `new_tables`.
+    pub new_tables: Option<(KeyspaceId, bool)>,
     /// The merged files as they were written, for `vschema show`.
     pub source: toml::Table,
 }

@@ -32,6 +32,18 @@ pub struct RawVschema {
 pub struct RawKeyspace {
     /// Shards by the names goldseam.toml gives them; their order matters to vindexes.
     pub shards: Vec<String>,
+    /// New tables of which nothing says where they go (CREATE TABLE) are made here, and added to this file.
+    pub new_tables: Option<RawNewTables>,
+}
+
+/// What becomes of new tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawNewTables {
+    /// All rows on the keyspace's first shard.
+    Unsharded,
+    /// A whole copy on every shard.
+    Reference,
 }
 
 /// `type`, perhaps `keyspace`, and the kind's options, which the kind reads itself.

@@ -1,11 +1,15 @@
 //! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
 
+mod analytics;
 mod clients;
 mod console;
+mod copy;
 mod dashboard;
+mod ddl;
 mod differential;
 mod fixture;
 mod generator;
+mod once;
 mod operations;
 mod own;
 mod pool;

@@ -131,6 +131,11 @@ impl Own {
         self.runtime.block_on(fixture::start_proxy(&config))
     }
 
+    /// A proxy in this process over a configuration of [`Own::config`]; its port.
+    pub fn proxy_of(&self, config: &Path) -> u16 {
+        self.runtime.block_on(fixture::start_proxy(config))
+    }
+
     pub fn connect(&self, port: u16) -> Wire {
         Wire::open(port, USER, DATABASE, &[]).unwrap_or_else(|error| panic!("{error:?}"))
     }

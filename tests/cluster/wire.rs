@@ -4,5 +4,5 @@
 mod cancel;
 mod differential;
 mod input;
-mod raw;
+pub mod raw;
 mod startup;

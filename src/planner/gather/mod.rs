@@ -33,7 +33,7 @@
 //! Everything here works on numbers of tokens ([`clauses`]); what the tree says is checked against them, and a doubt is a refusal.
 
 mod block;
-mod clauses;
+pub(super) mod clauses;
 mod collate;
 mod distinct;
 mod finish;

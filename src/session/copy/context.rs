@@ -27,6 +27,17 @@ pub(super) fn relocate(message: BytesMut, table: &str, lines: &Lines) -> BytesMu
     }
 }
 
+/// The line that an error is about.
+pub(super) fn line_of(message: &[u8], table: &str) -> Option<u64> {
+    let context = ErrorFields::new(message.get(HEADER..).unwrap_or_default()).text(b'W')?;
+    let found = std::cell::Cell::new(None);
+    moved(&context, table, |line| {
+        found.set(Some(line));
+        Some(line)
+    });
+    found.get()
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Moved {
     Same,

@@ -74,7 +74,7 @@ impl Session {
         let bytes: &[u8] = if pending.is_empty() { data } else { &pending };
         let mut at = 0;
         loop {
-            match self.copy_rows(copying, bytes, &mut at, last)? {
+            match self.spread_rows(copying, bytes, &mut at, last)? {
                 Turn::Dry => break,
                 Turn::Full => self.until_sent(copying).await?,
                 Turn::Directory(vindex, key) => {
@@ -148,18 +148,31 @@ impl Session {
     pub(in crate::session) async fn mind_copy(&mut self) -> Result<(), Over> {
         let Some(stop) = self.copying.as_mut().and_then(|copying| copying.failure.take()) else { return Ok(()) };
         let Some(copying) = self.copying.take() else { return Ok(()) };
-        let tag = if copying.simple { b'S' } else { b'd' };
+        let simple = copying.simple;
         let trouble = self.fail_copy(copying, stop).await;
-        self.tell(Err(trouble), tag, &[]).await
+        self.tell_copy(Err(trouble), simple).await
     }
 
-    /// Whether a COPY is under way that came as a simple query.
-    pub(in crate::session) fn is_simple_copy(&self) -> bool {
-        self.copying.as_ref().is_some_and(|copying| copying.simple)
+    /// Tells the client of an error in its COPY, which is the end of the query that it came with.
+    pub(in crate::session) async fn tell_copy(
+        &mut self,
+        outcome: Result<(), Trouble>,
+        simple: bool,
+    ) -> Result<(), Over> {
+        match outcome {
+            Err(Trouble::Over(over)) => Err(over),
+            Err(trouble) if self.sequence.is_some() => self.give_up_sequence(trouble).await,
+            outcome => self.tell(outcome, if simple { b'S' } else { b'd' }, &[]).await,
+        }
+    }
+
+    /// Whether a COPY is under way, and if so, whether it came as a simple query.
+    pub(in crate::session) fn is_copying(&self) -> Option<bool> {
+        self.copying.as_ref().map(|copying| copying.simple)
     }
 
     /// Hands whole rows on.
-    fn copy_rows(&mut self, copying: &mut Copying, data: &[u8], at: &mut usize, last: bool) -> Result<Turn, Stop> {
+    fn spread_rows(&mut self, copying: &mut Copying, data: &[u8], at: &mut usize, last: bool) -> Result<Turn, Stop> {
         loop {
             let rest = data.get(*at..).unwrap_or_default();
             let found = match copying.found.take() {
@@ -183,7 +196,7 @@ impl Session {
                                 PgError::new(SqlState::INTERNAL_ERROR, "a key leads out of its keyspace").into()
                             );
                         };
-                        stream.lines.add(found.line, found.lines, found.len);
+                        stream.count_lines(&copying.rows, &found, bytes);
                         stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT
                     }
                     Way::Foreign => self.copy_foreign(copying, &found, bytes),
@@ -216,7 +229,7 @@ impl Session {
     fn copy_foreign(&mut self, copying: &mut Copying, found: &Found, bytes: &[u8]) -> bool {
         copying.foreign = true;
         let Some(stream) = copying.streams.first_mut() else { return false };
-        stream.lines.add(found.line, found.lines, found.len);
+        stream.count_lines(&copying.rows, found, bytes);
         stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT
     }
 

@@ -2,7 +2,6 @@
 
 use super::Copying;
 use crate::error::PgError;
-use crate::protocol::encode;
 use crate::session::scatter::Stop;
 use crate::session::scatter::query::command_complete;
 use crate::session::{Session, Trouble};
@@ -25,7 +24,7 @@ impl Session {
         command_complete(&mut self.client.outgoing, &tag);
         if copying.simple {
             self.meter_ready(self.transaction.status());
-            encode::ready_for_query(&mut self.client.outgoing, self.transaction.status());
+            self.end_statement();
         }
         Ok(())
     }

@@ -4,15 +4,18 @@
 use bytes::BytesMut;
 
 use super::out;
-use crate::copy::encode::Encoder;
+use super::stream::Stream;
+use crate::copy::encode::{Encoder, column_names};
 use crate::copy::{Format, Statement};
 use crate::error::PgError;
 use crate::protocol::request;
 use crate::session::Session;
 use crate::session::route::Destination;
+use crate::session::scatter::drive::CANCEL_PATIENCE;
 use crate::session::scatter::run::Describe;
-use crate::session::scatter::{Job, Stop};
+use crate::session::scatter::{Job, Stop, canceled};
 use crate::session::work::Assignment;
+use crate::session::work::ask::{Ask, What};
 use crate::session::work::outlet::Outlet;
 use crate::sql;
 
@@ -23,7 +26,9 @@ impl Session {
         let tokens: Vec<_> = tokens.into_iter().filter(|token| token.kind != sql::TokenKind::Semicolon).collect();
         let statement = Statement::read(&job.text, &tokens)?;
         let options = statement.options;
-        let inside = statement.query.and_then(|range| tokens.get(range)).unwrap_or_default();
+        let range = statement.query.unwrap_or_default();
+        let behind = tokens.get(range.end).map_or(job.text.len(), |token| token.end as usize);
+        let inside = tokens.get(range).unwrap_or_default();
         let (Some(first), Some(last)) = (inside.first(), inside.last()) else {
             return Err(PgError::unsupported("COPY of an empty query").into());
         };
@@ -35,6 +40,9 @@ impl Session {
             .into());
         }
         let (plan, destination) = self.decide(text)?;
+        if matches!(destination, Destination::Shards { .. } | Destination::Work) {
+            self.check_copy(job, text, behind).await?;
+        }
         let binary = options.format == Format::Binary;
         let mut bind = BytesMut::new();
         request::bind_values(&mut bind, "", "", std::iter::empty(), &[i16::from(binary)]);
@@ -60,6 +68,32 @@ impl Session {
                 let text = out::trimmed(&job.text);
                 self.copy_from_shards(job, &[shard], &text).await
             }
+        }
+    }
+
+    /// A server says whether the options are right, given the query's columns; `behind` is where they stand.
+    async fn check_copy(&mut self, job: &Assignment, query: &str, behind: usize) -> Result<(), Stop> {
+        let shard = self.state.vschema.home();
+        self.enlist_for(&job.effects, &[shard]).await?;
+        let ask = Ask { what: What::Describe, ..Ask::new(shard, query.to_owned()) };
+        let reply = self.ask_shards(vec![ask]).await?.pop();
+        let Some(columns) = reply.and_then(|reply| reply.columns) else {
+            return Err(PgError::unsupported("COPY query must have a RETURNING clause").into());
+        };
+        let names: Vec<String> = column_names(&columns)
+            .into_iter()
+            .map(|name| format!("NULL::text AS \"{}\"", String::from_utf8_lossy(name).replace('"', "\"\"")))
+            .collect();
+        let options = job.text.get(behind..).unwrap_or_default();
+        let text = format!("COPY (SELECT {} WHERE false) {options}", names.join(", "));
+        let mut streams = vec![Stream { closed: true, ..Stream::new(shard) }];
+        self.send_copy(&mut streams, &text, false)?;
+        let mut errors = Vec::new();
+        self.rest_of_copy(&mut streams, "", CANCEL_PATIENCE, &mut errors).await?;
+        match errors.into_iter().next() {
+            Some(stop) => Err(self.stop_copy(&mut streams, stop).await),
+            None if streams.iter().all(|stream| stream.is_over()) => Ok(()),
+            None => Err(self.stop_copy(&mut streams, canceled().into()).await),
         }
     }
 

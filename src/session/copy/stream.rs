@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::context;
 use crate::copy::lines::Lines;
+use crate::copy::{Found, Rows};
 use crate::error::PgError;
 use crate::protocol::answer::{self, tag};
 use crate::protocol::frame::HEADER;
@@ -61,6 +62,12 @@ impl Stream {
     pub fn count(&self) -> u64 {
         let tag = self.tag.as_deref().unwrap_or_default();
         tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Remembers which line here is which of the shard's.
+    pub fn count_lines(&mut self, rows: &Rows, found: &Found, bytes: &[u8]) {
+        let lines = if self.lines.sent() == 0 { rows.lines_as_first(found, bytes) } else { found.lines };
+        self.lines.add(found.line, lines, found.len);
     }
 
     /// Adds bytes to the message that is being filled; whether it should go.

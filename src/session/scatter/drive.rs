@@ -30,6 +30,8 @@ const AHEAD: usize = 64 << 10;
 const PORTION: usize = 8 << 10;
 /// How long an error waits for the other shards' descriptions: a client expects the columns before the error, as from one server.
 const HASTE: Duration = Duration::from_millis(50);
+/// What a part of a larger statement may put out, in bytes.
+const MOST_CAPTURED: usize = 256 << 20;
 /// A server that does not react to a cancel request for so long is left alone.
 pub(in crate::session) const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -150,8 +152,11 @@ impl Session {
                     return Ok((false, None));
                 }
                 let wanted = run.wanted();
-                let out = run.into.as_mut().unwrap_or(&mut self.client.outgoing);
-                let step = run.merger.pump(out, room.saturating_sub(*rows))?;
+                let Run { merger, into, .. } = run;
+                let step = merger.pump(into.as_mut().unwrap_or(&mut self.client.outgoing), room.saturating_sub(*rows))?;
+                if into.as_ref().is_some_and(|kept| kept.len() > MOST_CAPTURED) {
+                    return Err(too_much());
+                }
                 *rows += step.rows;
                 Ok(match step.next {
                     Next::Done | Next::Finish => (true, Some(step.next)),
@@ -442,6 +447,12 @@ impl Run {
         }
         Ok(moved)
     }
+}
+
+fn too_much() -> PgError {
+    PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement needs too many rows of other shards at once")
+        .with_detail(format!("{MOST_CAPTURED} bytes of them may be held."))
+        .with_hint("Restrict the statement to fewer rows.")
 }
 
 /// Takes the whole rows at the start of a buffer.

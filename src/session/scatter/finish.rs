@@ -27,8 +27,8 @@ const MOST_KEPT: usize = 64 << 20;
 
 /// An answer that waits to be fetched in parts.
 pub(super) struct Kept {
-    rows: BytesMut,
-    tag: Bytes,
+    pub rows: BytesMut,
+    pub tag: Bytes,
 }
 
 impl Session {

@@ -50,6 +50,8 @@ pub(in crate::session) struct Ask {
     pub rewritten: bool,
     /// It is for the session's connection to the workbench, not for the shard's part in the transaction.
     pub bench: bool,
+    /// Its notices are not passed on: another shard says the same.
+    pub hush: bool,
 }
 
 impl Ask {
@@ -64,6 +66,7 @@ impl Ask {
             what: What::Run,
             rewritten: true,
             bench: false,
+            hush: false,
         }
     }
 }
@@ -199,6 +202,7 @@ impl Session {
             write(&ask, out, turn);
             turn.questions.push_back(question);
             turn.rewritten.push(ask.rewritten);
+            turn.hush |= ask.hush;
             let (rows, types) = (BytesMut::new(), Vec::new());
             round.replies.push(Reply { shard: ask.shard, types, columns: None, rows, tag: String::new() });
         }
@@ -226,7 +230,10 @@ impl Session {
         self.handle.aim_at_all(targets);
         self.go_round(&mut round).await?;
         let Round { turns, replies, .. } = round;
-        turns.iter().for_each(|turn| self.meter_part(turn.shard));
+        for turn in &turns {
+            self.meter_part(turn.shard);
+            self.meter_touched(turn.shard);
+        }
         Ok(replies)
     }
 

@@ -48,7 +48,7 @@ impl Session {
                 let counts: Vec<_> = replies.iter().map(count).collect();
                 (reply, counts)
             }
-            Way::Rows(rows) => self.spread_rows(job, rows, *first, others).await?,
+            Way::Rows(rows) => self.share_rows(job, rows, *first, others).await?,
         };
         let expected = reply.count();
         if let Some((shard, count)) = counts.iter().find(|(_, count)| *count != expected) {
@@ -62,7 +62,7 @@ impl Session {
 
     /// Runs the statement on the first shard and takes its rows to the others; the first shard's answer as the client gets it, and how many
     /// rows each of the others changed.
-    async fn spread_rows(
+    async fn share_rows(
         &mut self,
         job: &Assignment,
         rows: &Rows,
@@ -128,7 +128,7 @@ impl Assignment {
         let values = self.values()?;
         let values = values.into_iter().map(|(format, value)| (format, value.map(Bytes::copy_from_slice))).collect();
         let (formats, sql) = (self.formats()?, self.text.clone().into());
-        Ok(Ask { shard, sql, types, values, formats, what: What::Run, rewritten: false, bench: false })
+        Ok(Ask { shard, sql, types, values, formats, what: What::Run, rewritten: false, bench: false, hush: false })
     }
 }
 

@@ -33,6 +33,8 @@ pub(in crate::session) struct Outlet {
     pub rows: u64,
     /// The RowDescription or NoData as the client gets it, once it is known.
     pub description: Option<Bytes>,
+    /// The shard that made the rows, if one did: numbers of users' types are its own.
+    pub shard: Option<crate::types::ShardId>,
 }
 
 impl Outlet {

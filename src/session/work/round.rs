@@ -59,6 +59,8 @@ pub(super) struct Turn {
     pub describes: VecDeque<bool>,
     /// Of each question so far, whether its text is not the client's.
     pub rewritten: Vec<bool>,
+    /// Its notices are not passed on: another shard says the same.
+    pub hush: bool,
     /// How many are done.
     done: usize,
     lost: bool,
@@ -73,6 +75,7 @@ impl Turn {
             questions: VecDeque::new(),
             describes: VecDeque::new(),
             rewritten: Vec::new(),
+            hush: false,
             done: 0,
             lost: false,
         }
@@ -320,6 +323,7 @@ impl Session {
                     lease.in_flight = 0;
                 }
                 Heard::Said(message) => match message.first() {
+                    Some(b'N') if turn.hush => {}
                     Some(b'N') => {
                         desk.client.extend_from_slice(&protocol::with_shard(&message, &lease.shard_name));
                     }

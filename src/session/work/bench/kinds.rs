@@ -47,7 +47,7 @@ const REG: &[(Oid, &str, Oid)] = &[
 
 /// How a type's values travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::session) enum Way {
     /// In binary form.
     Binary,
     /// As text, and are cast at their end.
@@ -60,10 +60,17 @@ pub(super) enum Way {
 
 /// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(in crate::session) struct Kind {
     /// As SQL that every server reads the same way.
     pub name: Arc<str>,
     pub way: Way,
+}
+
+impl Kind {
+    /// Within an array its values are text.
+    pub fn is_text(&self) -> bool {
+        matches!(self.way, Way::Text | Way::Nested)
+    }
 }
 
 /// What is known of inputs.
@@ -72,6 +79,8 @@ pub struct Known {
     kinds: Mutex<LruCache<(ShardId, Oid, u64), Kind>>,
     /// What a plan's inputs are like, by their address. The plan's part is kept, so that no other takes their place.
     shapes: Mutex<LruCache<usize, (Arc<Work>, Shapes)>>,
+    /// The columns of prepared statements by their numbers: bodies of RowDescriptions.
+    described: Mutex<LruCache<u64, Option<Bytes>>>,
 }
 
 /// Of each input and of each of its columns, the type: its number on the shard that has described it, and what it is.
@@ -81,7 +90,11 @@ impl Known {
     /// Remembers about so many plans.
     pub fn new(capacity: usize) -> Known {
         let some = |capacity| NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
-        Known { kinds: Mutex::new(LruCache::new(some(TYPES))), shapes: Mutex::new(LruCache::new(some(capacity))) }
+        Known {
+            kinds: Mutex::new(LruCache::new(some(TYPES))),
+            shapes: Mutex::new(LruCache::new(some(capacity))),
+            described: Mutex::new(LruCache::new(some(capacity))),
+        }
     }
 
     fn shapes(&self, inputs: &[Input]) -> Option<Shapes> {
@@ -90,6 +103,15 @@ impl Known {
 
     pub(super) fn forget_shapes(&self, inputs: &[Input]) {
         self.shapes.lock().pop(&(inputs.as_ptr() as usize));
+    }
+
+    /// A prepared statement's columns, as far as they are known.
+    pub(super) fn described(&self, statement: u64) -> Option<Option<Bytes>> {
+        self.described.lock().get(&statement).cloned()
+    }
+
+    pub(super) fn learn_described(&self, statement: u64, columns: Option<Bytes>) {
+        self.described.lock().put(statement, columns);
     }
 
     /// A type, as far as it is known.
@@ -189,7 +211,7 @@ impl Session {
     }
 
     /// Learns the types of these numbers on a shard that is enlisted, as far as they are not known yet.
-    async fn learn_kinds(&mut self, shard: ShardId, oids: &[Oid]) -> Result<(), Stop> {
+    pub(in crate::session) async fn learn_kinds(&mut self, shard: ShardId, oids: &[Oid]) -> Result<(), Stop> {
         let version = self.context.catalog.version;
         let known = &self.shared.benches;
         let mut missing: Vec<Oid> =
@@ -216,7 +238,7 @@ impl Session {
     }
 
     /// A type that is known by now.
-    fn kind_of(&self, shard: ShardId, oid: Oid) -> Result<Kind, PgError> {
+    pub(in crate::session) fn kind_of(&self, shard: ShardId, oid: Oid) -> Result<Kind, PgError> {
         let kind = self.shared.benches.kind(shard, oid, self.context.catalog.version);
         let kind = kind
             .ok_or_else(|| PgError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist")))?;
