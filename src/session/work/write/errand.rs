@@ -88,7 +88,7 @@ impl Session {
     /// Runs it wherever its plan leads.
     pub(super) async fn run_errand(&mut self, errand: &Errand) -> Result<Done, Stop> {
         let (statement, bind, plan, destination) = self.judge_errand(errand)?;
-        match destination {
+        match self.fitting(&plan, &errand.sql, Some(&statement), destination).await? {
             Destination::Shards { shards, rows } => {
                 let shard = shards.first().copied();
                 let collected = Box::pin(self.collect(&plan, shards, rows, statement, bind)).await?;
