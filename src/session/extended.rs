@@ -285,6 +285,7 @@ impl Session {
         if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {
             return Box::pin(self.bind_filled(&view, &statement, filled, round)).await;
         }
+        let destination = self.fitting(&plan, &statement.text, Some(&typed), destination).await?;
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, typed, &plan, (shards, rows))).await;
         }

@@ -47,6 +47,7 @@ impl Session {
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
                 return Box::pin(self.simple_filled(filled.text)).await;
             }
+            let destination = self.fitting(&plan, text, None, destination).await?;
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
@@ -175,6 +176,7 @@ impl Session {
         if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
             return Box::pin(self.simple_filled(filled.text)).await;
         }
+        let destination = self.fitting(&plan, statement, None, destination).await?;
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
         }

@@ -56,7 +56,7 @@ impl Session {
             let bound = BoundValues { text: &twin.text, literals: &twin.literals, types, bind: &view };
             self.resolve(&plan, &bound)?
         };
-        match destination {
+        match self.fitting(&plan, &twin.text, Some(&twin), destination).await? {
             Destination::Shards { shards, rows } => {
                 Box::pin(self.scatter_prepared(twin, &plan, (shards, rows), bind, simple)).await
             }

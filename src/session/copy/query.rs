@@ -46,7 +46,7 @@ impl Session {
         let binary = options.format == Format::Binary;
         let mut bind = BytesMut::new();
         request::bind_values(&mut bind, "", "", std::iter::empty(), &[i16::from(binary)]);
-        match destination {
+        match self.fitting(&plan, text, None, destination).await? {
             Destination::Shards { shards, rows } => {
                 self.check_copy_options(&options)?;
                 let mut inner = Job::new(&plan, shards, rows, text)?;
