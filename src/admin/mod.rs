@@ -19,6 +19,7 @@ mod resume;
 mod show_clients;
 mod show_config;
 mod show_databases;
+mod show_drift;
 mod show_help;
 mod show_lists;
 mod show_pools;
@@ -97,6 +98,7 @@ pub const COMMANDS: &[AdminCommand] = &[
     show_clients::COMMAND,
     show_config::COMMAND,
     show_databases::COMMAND,
+    show_drift::COMMAND,
     show_help::COMMAND,
     show_lists::COMMAND,
     show_pools::COMMAND,

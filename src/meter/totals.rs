@@ -15,7 +15,7 @@ macro_rules! sums {
         pub struct Sums {
             $($(#[$doc])* pub $name: u64,)*
             /// Statements by [`RouteKind`].
-            pub routes: [u64; 5],
+            pub routes: [u64; RouteKind::ALL.len()],
         }
 
         /// One thread's part; a cache line or two of its own.
@@ -23,7 +23,7 @@ macro_rules! sums {
         #[repr(align(128))]
         struct Stripe {
             $($name: AtomicU64,)*
-            routes: [AtomicU64; 5],
+            routes: [AtomicU64; RouteKind::ALL.len()],
         }
 
         impl Stripe {
@@ -145,7 +145,7 @@ mod tests {
             for _ in 0..20 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        totals.add(&Sums { statements: 1, routes: [0, 1, 0, 0, 0], ..Sums::default() });
+                        totals.add(&Sums { statements: 1, routes: [0, 1, 0, 0, 0, 0], ..Sums::default() });
                     }
                 });
             }

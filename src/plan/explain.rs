@@ -7,8 +7,10 @@
 //!   -> table countries: a copy on every shard
 //! ```
 //!
-//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]).
+//! Of a route to several shards it also shows what each of them is sent, and what becomes of the answers ([`gathered`]); of a query over
+//! fetched inputs, which they are, and what runs over them ([`benched`]).
 
+pub mod benched;
 mod defined;
 mod gathered;
 
@@ -56,6 +58,11 @@ pub fn explain(
             lines.extend(gathered::lines(gather, statement, &[], &[], vschema))
         }
         _ => {}
+    }
+    if let Some(Steps::Bench(bench)) = route.work.as_ref().map(|work| &work.steps)
+        && (matches!(target, Ok(Target::Work)) || missing.is_some())
+    {
+        lines.extend(benched::lines(bench, statement, values, vschema, context));
     }
     if let Some(Work { steps: Steps::Definition(definition), .. }) = route.work.as_deref() {
         lines.extend(defined::lines(definition, vschema));

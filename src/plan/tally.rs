@@ -22,12 +22,20 @@ pub enum RouteKind {
     Local = 3,
     /// Not at all.
     Refused = 4,
+    /// In steps, over rows fetched from several shards.
+    Workbench = 5,
 }
 
 impl RouteKind {
     /// All, in the order of their numbers.
-    pub const ALL: [RouteKind; 5] =
-        [RouteKind::Single, RouteKind::Scatter, RouteKind::Any, RouteKind::Local, RouteKind::Refused];
+    pub const ALL: [RouteKind; 6] = [
+        RouteKind::Single,
+        RouteKind::Scatter,
+        RouteKind::Any,
+        RouteKind::Local,
+        RouteKind::Refused,
+        RouteKind::Workbench,
+    ];
 
     /// Its name in metrics and on the console.
     pub fn as_str(self) -> &'static str {
@@ -37,6 +45,7 @@ impl RouteKind {
             RouteKind::Any => "any",
             RouteKind::Local => "local",
             RouteKind::Refused => "refused",
+            RouteKind::Workbench => "workbench",
         }
     }
 }

@@ -260,7 +260,10 @@ impl Planner<'_> {
             self.pin = Some(Pin::SessionState);
         }
         match scope::place(&self.context, &parts)? {
-            scope::Place::Single { shard, .. } => self.fix(shard, &format!("sequence {text}")),
+            scope::Place::Single { shard, .. } => {
+                self.sequences = true;
+                self.fix(shard, &format!("sequence {text}"))
+            }
             scope::Place::Unknown | scope::Place::Temporary => {
                 self.attached = true;
                 Ok(())

@@ -1,7 +1,7 @@
 //! Expressions: a walk that meets every part once and refuses what it does not know.
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Interval, OrderByExpr, Subscript,
+    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Interval, OrderByExpr, SetExpr, Subscript,
     Value, WindowFrameBound, WindowSpec,
 };
 
@@ -132,7 +132,16 @@ impl Planner<'_> {
                 }
                 self.exprs(else_result.as_deref())
             }
-            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => self.inner_query(subquery, None).map(drop),
+            Expr::Exists { subquery, .. } => {
+                // `EXISTS (SELECT * ...)` asks for no column.
+                if let SetExpr::Select(select) = &*subquery.body
+                    && select.distinct.is_none()
+                {
+                    self.unread = Some(select.projection.as_ptr());
+                }
+                self.inner_query(subquery, None).map(drop)
+            }
+            Expr::Subquery(subquery) => self.inner_query(subquery, None).map(drop),
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => self.exprs(sets.iter().flatten()),
             Expr::Tuple(list) => self.exprs(list),
             Expr::Array(array) => self.exprs(&array.elem),

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     FunctionArg, FunctionArgumentList, FunctionArguments, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias,
-    TableFactor, TableWithJoins,
+    TableFactor, TableSampleKind, TableWithJoins,
 };
 
 use super::condition::Reach;
@@ -251,11 +251,10 @@ impl Planner<'_> {
                     }
                     return self.table_function(name, &args.args, alias.as_ref(), from);
                 }
-                // A sample of one key's rows would be drawn from the shard's whole table.
-                if sample.is_some() {
-                    return Err(refuse::construct("TABLESAMPLE"));
-                }
                 let at = self.table(name, alias.as_ref())?;
+                if let Some(sample) = sample {
+                    self.sampled(at, sample)?;
+                }
                 from.scope.instances.push(at);
                 Ok(Item::Leaf(at))
             }
@@ -293,6 +292,8 @@ impl Planner<'_> {
                 if let Some(alias) = alias {
                     // The alias hides the tables inside: their conditions are read, their names are gone.
                     let inside = from.scope.instances.split_off(before);
+                    // It may be asked for all columns, or name them anew by their places.
+                    self.starred.extend(&inside);
                     let hidden =
                         Scope { instances: inside, merged: from.scope.merged.clone(), opaque: from.scope.opaque };
                     let joins = from
@@ -312,6 +313,20 @@ impl Planner<'_> {
             }
             _ => Err(refuse::construct("this form of table reference")),
         }
+    }
+
+    /// TABLESAMPLE: each row of a sharded table is in the sample or not, whatever the others are, on its own shard. The copies of a reference
+    /// table would each have another sample.
+    fn sampled(&mut self, at: usize, sample: &TableSampleKind) -> Result<(), PgError> {
+        let (TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) = sample;
+        self.exprs(sample.quantity.iter().map(|quantity| &quantity.value))?;
+        if sample.offset.is_some() || sample.bucket.is_some() {
+            return Err(refuse::construct("this form of TABLESAMPLE"));
+        }
+        if !self.uses.iter().any(|used| used.instance == at && !used.reference) {
+            self.spoil("TABLESAMPLE of a table that is not sharded");
+        }
+        Ok(())
     }
 
     fn table_function<'q>(

@@ -72,12 +72,13 @@ mod tables;
 mod tests;
 mod tree;
 mod utility;
+mod views;
 mod walk;
 mod write;
 
 use std::collections::{HashMap, HashSet};
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{SelectItem, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
@@ -154,6 +155,9 @@ fn is_plain_shard(context: &Context<'_>, shard: ShardId) -> bool {
 fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatter: bool) -> Plan {
     let command = sql::Command::Query;
     let effects = || utility::quick_effects(text, tokens, &command);
+    if let Some(plan) = views::expanded(context, text, tokens).filter(|_| scatter) {
+        return plan;
+    }
     let statement = match parse::parse(text, tokens) {
         Ok(statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))) => {
             statement
@@ -169,7 +173,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
                 let detail = error.detail.take().unwrap_or_default();
                 error.detail = Some(format!("{detail} Goldseam's grammar says: {words}."));
             }
-            return plan;
+            return if scatter { bench::beyond_grammar(context, text, tokens, plan) } else { plan };
         }
     };
     let mut planner = Planner::new(context, text, tokens);
@@ -191,6 +195,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         planner.spread = None;
     }
     let effects = planner.effects();
+    let complete = walked.is_ok();
     let routed = if planner.needs_values() {
         // What else there is to say of it is said when the values are in their places.
         planner.deferred(&statement)
@@ -200,7 +205,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
             planner.route(read.filter(|_| scatter))
         });
         match &statement {
-            Statement::Query(_) if scatter && read.is_some() => planner.with_bench(routed),
+            Statement::Query(query) if scatter => planner.with_bench(query, routed, complete),
             _ => routed,
         }
     };
@@ -333,6 +338,16 @@ struct Planner<'c> {
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
     spread: Option<spread::Spread>,
+    /// How many names in FROM lists were met, those of CTEs too.
+    met: usize,
+    /// How many clauses there are like FOR UPDATE.
+    locks: usize,
+    /// A sequence's shard is fixed.
+    sequences: bool,
+    /// A select list that nobody reads, by its place in memory.
+    unread: Option<*const SelectItem>,
+    /// GROUP BY clauses.
+    groupings: Vec<bench::Grouping>,
     /// Where tables are named in FROM lists.
     sites: Vec<bench::Site>,
     /// Uses of which a star, or NATURAL, means all columns.
@@ -420,6 +435,11 @@ impl<'c> Planner<'c> {
             moment: None,
             work: None,
             spread: None,
+            met: 0,
+            locks: 0,
+            sequences: false,
+            unread: None,
+            groupings: Vec::new(),
             sites: Vec::new(),
             starred: HashSet::new(),
             filters: Vec::new(),

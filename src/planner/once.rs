@@ -10,25 +10,26 @@
 //!
 //! Places are found by tokens, what they mean by the tree: a word counts only where the walk has met it as a call.
 
+mod insert;
+mod sites;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Insert, Query, SelectItem, SetExpr, Statement};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement};
 
-use super::functions::{self, Class};
+use super::Planner;
 use super::gather::names::column_name;
 use super::reference::quoted;
-use super::write::is_default;
-use super::Planner;
-use super::scope::Place;
 use crate::catalog::{Column, ColumnDefault, Relation, RelationKind};
 use crate::error::PgError;
+use crate::plan::once::{Part, Sequence, Source};
 use crate::plan::{Once, Route};
-use crate::plan::once::{Maker, Part, Sequence, Source};
 use crate::sql::parse::byte_of;
-use crate::sql::{self, Token, TokenKind};
-use crate::vschema::TablePlacement;
+use crate::sql::{Token, TokenKind};
+use insert::Supply;
+use sites::{Kind, Site, replaced, site};
 
 /// What is found out on the way.
 #[derive(Debug, Default)]
@@ -57,35 +58,6 @@ pub(super) struct Found {
     timed: bool,
 }
 
-/// A call that can be replaced.
-#[derive(Debug, Clone)]
-struct Site {
-    tokens: Range<u32>,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone)]
-enum Kind {
-    /// The time, and the type that it becomes.
-    Time { source: Source, cast: Option<String> },
-    /// A sequence's next or current number; its name is in the text.
-    Next,
-    Current,
-    Last,
-    Made(Maker),
-}
-
-/// Columns that an INSERT of rows does not name.
-#[derive(Debug)]
-struct Supply {
-    /// All columns of the new list, if the statement has none.
-    list: Option<String>,
-    /// Names to be added, and what each row gets for them.
-    columns: Vec<(String, Vec<Part>)>,
-    /// An identity column is among them that takes no values unless told so.
-    overriding: bool,
-}
-
 /// Names of columns whose value is the time.
 const TIMES: &[&str] = &[
     "now",
@@ -108,76 +80,6 @@ impl Found {
             }
         }
         Found { sites, ..Found::default() }
-    }
-}
-
-/// The call whose function's name is the n-th token.
-fn site(text: &str, tokens: &[Token], at: usize) -> Option<(u32, Site)> {
-    let token = tokens.get(at)?;
-    if token.kind != TokenKind::Word {
-        return None;
-    }
-    let kind = |n: usize| tokens.get(n).map(|token| token.kind);
-    let before = |n: usize| at.checked_sub(n).and_then(|at| tokens.get(at));
-    let word = token.text(text).to_ascii_lowercase();
-    let place = |from: usize, to: usize| Some(u32::try_from(from).ok()?..u32::try_from(to).ok()?);
-    let time = |cast: Option<String>| Kind::Time { source: Source::Transaction, cast };
-    let dotted = before(1).is_some_and(|token| token.kind == TokenKind::Dot);
-    let in_schema = |schema: &str| dotted && before(2).is_some_and(|token| token.is(text, schema));
-    let alias = before(1).is_some_and(|token| token.is(text, "as"));
-    if let "current_timestamp" | "current_date" | "current_time" | "localtime" | "localtimestamp" = word.as_str() {
-        if dotted || alias {
-            return None;
-        }
-        let precise = kind(at + 1) == Some(TokenKind::LeftParen)
-            && kind(at + 2) == Some(TokenKind::Integer)
-            && kind(at + 3) == Some(TokenKind::RightParen);
-        let precision = if precise { format!("({})", tokens.get(at + 2)?.text(text)) } else { String::new() };
-        let cast = match word.as_str() {
-            "current_timestamp" if !precise => None,
-            "current_timestamp" => Some(format!("timestamptz{precision}")),
-            "current_date" => Some("date".to_owned()),
-            "current_time" => Some(format!("timetz{precision}")),
-            "localtime" => Some(format!("time{precision}")),
-            _ => Some(format!("timestamp{precision}")),
-        };
-        let to = if precise { at + 4 } else { at + 1 };
-        return Some((token.start, Site { tokens: place(at, to)?, kind: time(cast) }));
-    }
-    if kind(at + 1) != Some(TokenKind::LeftParen) {
-        return None;
-    }
-    let empty = kind(at + 2) == Some(TokenKind::RightParen);
-    let system = in_schema("pg_catalog");
-    let from = if dotted { at - 2 } else { at };
-    let found = |kind: Kind, to: usize| Some((token.start, Site { tokens: place(from, to)?, kind }));
-    if dotted && !system {
-        let maker = match word.as_str() {
-            _ if !empty || !in_schema("goldseam") => return None,
-            "ulid" => Maker::Ulid,
-            "uuid_v7" => Maker::UuidV7,
-            "snowflake" => Maker::Snowflake,
-            _ => return None,
-        };
-        return found(Kind::Made(maker), at + 3);
-    }
-    match word.as_str() {
-        "now" | "transaction_timestamp" if empty => found(time(None), at + 3),
-        "statement_timestamp" if empty => {
-            found(Kind::Time { source: Source::Statement, cast: None }, at + 3)
-        }
-        "lastval" if empty => found(Kind::Last, at + 3),
-        "nextval" | "currval" if kind(at + 2) == Some(TokenKind::String) => {
-            let mut to = at + 3;
-            if kind(to) == Some(TokenKind::DoubleColon) && tokens.get(to + 1).is_some_and(|token| token.is(text, "regclass")) {
-                to += 2;
-            }
-            if kind(to) != Some(TokenKind::RightParen) {
-                return None;
-            }
-            found(if word == "nextval" { Kind::Next } else { Kind::Current }, to + 1)
-        }
-        _ => None,
     }
 }
 
@@ -336,107 +238,6 @@ impl Planner<'_> {
         }
     }
 
-    /// What stands for a column's default where a value has to be known before a shard is: none if the shard may see to it, or nobody can.
-    pub(super) fn default_value(&self, column: &Column, key: bool) -> Option<(Vec<Part>, bool)> {
-        let expression = column.supply.expression.as_deref();
-        match column.default {
-            ColumnDefault::Sequence => {
-                let (schema, name) = column.supply.sequence.as_ref()?;
-                let identity = expression.is_none();
-                let sequence = self.spread_sequence(schema, name, identity)?;
-                let source = Source::Next(Arc::new(sequence));
-                Some((vec![Part::Value { source, bare: true }], true))
-            }
-            ColumnDefault::Moment => Some((replaced(expression?, key)?, key)),
-            ColumnDefault::Expression if key => Some((replaced(expression?, true)?, true)),
-            _ => None,
-        }
-    }
-
-    /// Finds values for the columns that an INSERT of rows leaves to their defaults, where these have to be one for all shards.
-    /// Whether the statement cannot go on without them.
-    pub(super) fn supply(&mut self, insert: &Insert, place: &Place) -> bool {
-        if !self.scopes.is_empty() || !self.reading.is_empty() {
-            return false;
-        }
-        match place {
-            Place::Reference { relation, .. } => self.supply_columns(insert, relation, &[]),
-            Place::Sharded { table, relation } => match &table.placement {
-                TablePlacement::Sharded { columns, .. } => self.supply_columns(insert, relation, columns),
-                _ => {}
-            },
-            _ => {}
-        }
-        self.found.always
-    }
-
-    fn supply_columns(&mut self, insert: &Insert, relation: &Relation, keys: &[String]) {
-        let Some(words) = self.insert_words(insert) else { return };
-        let named: Vec<String> = insert.columns.iter().filter_map(super::write::column_name).collect();
-        if named.len() != insert.columns.len() {
-            return;
-        }
-        let all: Vec<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
-        let targets = if named.is_empty() { &all } else { &named };
-        let rows = match insert.source.as_deref().map(|source| &*source.body) {
-            None => &[][..],
-            Some(SetExpr::Values(values)) => &values.rows[..],
-            Some(_) => return,
-        };
-        let width = rows.first().map_or(0, |row| row.content.len()).min(targets.len());
-        let given = if words.default_values { &[][..] } else { &targets[..width] };
-        let (mut columns, mut always, mut overriding) = (Vec::new(), false, false);
-        for column in &relation.columns {
-            let key = keys.contains(&column.name);
-            let Some((parts, must)) = self.default_value(column, key) else { continue };
-            let place = given.iter().position(|name| *name == column.name);
-            let Some(place) = place else {
-                always |= must;
-                overriding |= column.supply.always;
-                columns.push((quoted(&column.name), parts));
-                continue;
-            };
-            for row in rows {
-                let Some(value) = row.content.get(place) else { continue };
-                if is_default(value)
-                    && let Some(byte) = ident_byte(value)
-                {
-                    always |= must;
-                    overriding |= column.supply.always;
-                    self.found.defaults.push((byte, parts.clone()));
-                }
-            }
-        }
-        if columns.is_empty() && self.found.defaults.is_empty() {
-            return;
-        }
-        // What PostgreSQL says of a value for a column that is always generated is its to say.
-        let refused = relation.columns.iter().filter(|column| column.supply.always).any(|column| {
-            given.iter().position(|name| *name == column.name).is_some_and(|place| {
-                rows.iter().any(|row| row.content.get(place).is_some_and(|value| !is_default(value)))
-            })
-        });
-        if overriding && (refused || words.overriding == Some(false)) {
-            self.found.defaults.clear();
-            return;
-        }
-        let list = named.is_empty().then(|| given.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "));
-        self.found.always |= always;
-        self.found.supply =
-            Some(Supply { list, columns, overriding: overriding && words.overriding.is_none() });
-    }
-
-    /// Whether a column gets a value by [`Planner::supply`].
-    pub(super) fn is_supplied(&self, column: &str) -> bool {
-        let name = quoted(column);
-        self.found.supply.as_ref().is_some_and(|supply| supply.columns.iter().any(|(known, _)| *known == name))
-    }
-
-    /// Whether a DEFAULT gets a value by [`Planner::supply`].
-    pub(super) fn is_supplied_default(&self, value: &Expr) -> bool {
-        ident_byte(value).is_some_and(|byte| self.found.defaults.iter().any(|(known, _)| *known == byte))
-    }
-
     /// Whether the statement cannot be sent anywhere as it is.
     pub(super) fn needs_values(&self) -> bool {
         self.found.always
@@ -579,111 +380,6 @@ impl Planner<'_> {
             at += 1;
         }
     }
-
-    fn insert_edits(&self, supply: &Supply, edits: &mut Vec<(Range<u32>, Vec<Part>)>) -> Option<()> {
-        let words = self.words_of_insert()?;
-        let place = |at: usize| u32::try_from(self.body.start + at).ok();
-        let names: Vec<&str> = supply.columns.iter().map(|(name, _)| name.as_str()).collect();
-        let at = place(words.list_end)?;
-        if !names.is_empty() {
-            let text = match &supply.list {
-                Some(list) if list.is_empty() => format!("({})", names.join(", ")),
-                Some(list) => format!("({list}, {})", names.join(", ")),
-                None => format!(", {}", names.join(", ")),
-            };
-            edits.push((at..at, vec![Part::Words(text)]));
-        }
-        let source = place(words.source)?;
-        if supply.overriding {
-            edits.push((source..source, vec![Part::Words("OVERRIDING SYSTEM VALUE".into())]));
-        }
-        let values = |first: bool| {
-            let mut parts = Vec::new();
-            for (n, (_, value)) in supply.columns.iter().enumerate() {
-                if n > 0 || !first {
-                    parts.push(Part::Words(",".into()));
-                }
-                parts.extend(value.iter().cloned());
-            }
-            parts
-        };
-        if words.default_values {
-            let mut parts = vec![Part::Words("VALUES (".into())];
-            parts.extend(values(true));
-            parts.push(Part::Words(")".into()));
-            edits.push((source..source + 2, parts));
-            return Some(());
-        }
-        if names.is_empty() {
-            return Some(());
-        }
-        for row in self.rows_from(words.source + 1)? {
-            edits.push((row.end - 1..row.end - 1, values(false)));
-        }
-        Some(())
-    }
-
-    fn insert_words(&self, insert: &Insert) -> Option<Words> {
-        let words = self.words_of_insert()?;
-        (words.has_list != insert.columns.is_empty()).then_some(words)
-    }
-
-    /// Where the parts of an INSERT begin that is the statement itself; numbers count from the body's start.
-    fn words_of_insert(&self) -> Option<Words> {
-        let tokens = self.tokens.get(self.body.clone())?;
-        let is = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token.is(self.text, word));
-        let kind = |at: usize| tokens.get(at).map(|token| token.kind);
-        if !is(0, "insert") || !is(1, "into") {
-            return None;
-        }
-        let mut at = 3;
-        while kind(at) == Some(TokenKind::Dot) {
-            at += 2;
-        }
-        if is(at, "as") {
-            at += 2;
-        }
-        let mut list_end = at;
-        let has_list = kind(at) == Some(TokenKind::LeftParen);
-        if has_list {
-            let mut depth = 0usize;
-            loop {
-                match kind(at)? {
-                    TokenKind::LeftParen => depth += 1,
-                    TokenKind::RightParen => depth -= 1,
-                    _ => {}
-                }
-                if depth == 0 {
-                    break;
-                }
-                at += 1;
-            }
-            list_end = at;
-            at += 1;
-        }
-        let mut overriding = None;
-        if is(at, "overriding") {
-            overriding = Some(is(at + 1, "system"));
-            at += 3;
-        }
-        let default_values = is(at, "default") && is(at + 1, "values");
-        if !default_values && !is(at, "values") {
-            return None;
-        }
-        Some(Words { has_list, list_end, overriding, source: at, default_values })
-    }
-}
-
-/// The parts of an INSERT.
-struct Words {
-    has_list: bool,
-    /// The list's closing parenthesis; without a list where one would begin.
-    list_end: usize,
-    /// OVERRIDING SYSTEM VALUE, or USER VALUE.
-    overriding: Option<bool>,
-    /// VALUES, or DEFAULT VALUES.
-    source: usize,
-    default_values: bool,
 }
 
 /// The first byte of a function's own name.
@@ -726,59 +422,6 @@ fn depths(tokens: &[Token]) -> Vec<usize> {
             _ => depth,
         })
         .collect()
-}
-
-/// A default's expression with the time, or a new key, in its place. `key`: nothing else may remain that has to be computed.
-fn replaced(expression: &str, key: bool) -> Option<Vec<Part>> {
-    let tokens = sql::lex(expression, &sql::Limits::default()).ok()?;
-    let mut parts = Vec::new();
-    let (mut copied, mut at) = (0usize, 0);
-    let mut words = |from: usize, to: usize, parts: &mut Vec<Part>| {
-        if let Some(text) = expression.get(from..to).filter(|text| !text.trim().is_empty()) {
-            parts.push(Part::Words(text.to_owned()));
-        }
-    };
-    while at < tokens.len() {
-        // The name's first token may be the schema's.
-        let schema = tokens.get(at + 1).is_some_and(|token| token.kind == TokenKind::Dot);
-        let name = if schema { at + 2 } else { at };
-        if let Some((_, site)) = site(expression, &tokens, name)
-            && site.tokens.start as usize == at
-        {
-            let (from, to) = (tokens[at].start as usize, tokens.get(site.tokens.end as usize - 1)?.end as usize);
-            words(copied, from, &mut parts);
-            copied = to;
-            match site.kind {
-                Kind::Time { source, cast: None } => parts.push(Part::Value { source, bare: false }),
-                Kind::Time { source, cast: Some(cast) } => {
-                    parts.push(Part::Words("CAST(".into()));
-                    parts.push(Part::Value { source, bare: false });
-                    parts.push(Part::Words(format!("AS {cast})")));
-                }
-                Kind::Made(maker) => parts.push(Part::Value { source: Source::Made(maker), bare: tokens.len() == 5 }),
-                _ => return None,
-            }
-            at = site.tokens.end as usize;
-            continue;
-        }
-        let token = tokens[at];
-        let call = tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::LeftParen);
-        let bare = token.text(expression).trim_matches('"').to_ascii_lowercase();
-        if call && bare == "gen_random_uuid" && tokens.len() == 3 {
-            return Some(vec![Part::Value { source: Source::Made(Maker::UuidV4), bare: true }]);
-        }
-        if call && matches!(token.kind, TokenKind::Word | TokenKind::QuotedName) {
-            let even = functions::class(&bare) == Class::Plain
-                && functions::spread(&bare) == functions::Spread::Alike
-                && !functions::is_erratic(&bare);
-            if key || !even {
-                return None;
-            }
-        }
-        at += 1;
-    }
-    words(copied, expression.len(), &mut parts);
-    Some(parts)
 }
 
 /// The parts of a sequence's name as `regclass` reads it.

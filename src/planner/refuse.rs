@@ -183,13 +183,6 @@ pub fn far_reference(keyspace: &str) -> PgError {
         .with_hint("Make the table a reference table of that keyspace, or query them one after the other.")
 }
 
-/// A lock with a limit.
-pub fn locked_limit() -> PgError {
-    PgError::unsupported("FOR UPDATE with LIMIT over several shards")
-        .with_detail("Each shard would lock as many rows as all together may give.")
-        .with_hint("Restrict the query to one shard key, or leave LIMIT out.")
-}
-
 /// A value that is another each time, where rows are compared.
 pub fn erratic() -> PgError {
     PgError::unsupported("a volatile function together with ORDER BY, DISTINCT or GROUP BY over several shards")

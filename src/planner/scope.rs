@@ -94,6 +94,17 @@ pub fn place(context: &Context<'_>, name: &[String]) -> Result<Place, PgError> {
     }
 }
 
+/// The relation that a name stands for, whatever it is.
+pub fn relation_of<'c>(context: &Context<'c>, name: &[String]) -> Option<&'c Arc<Relation>> {
+    let relations = &context.catalog.relations;
+    match name {
+        [bare] if context.catalog.system_relations.contains(bare) => None,
+        [bare] => context.search_path.iter().find_map(|schema| relations.get(&(schema.clone(), bare.clone()))),
+        [schema, bare] | [_, schema, bare] => relations.get(&(schema.clone(), bare.clone())),
+        _ => None,
+    }
+}
+
 fn in_schema(context: &Context<'_>, schema: &str, bare: &str) -> Option<Result<Place, PgError>> {
     let relation = context.catalog.relations.get(&(schema.to_string(), bare.to_string()));
     match context.vschema.table(schema, bare) {
@@ -121,7 +132,8 @@ fn declared(context: &Context<'_>, table: &Arc<Table>, relation: Option<&Arc<Rel
             .with_detail("The vschema declares it, but no shard is known to have it.")
             .with_hint("Create it on every shard of its keyspace; RELOAD reads the shards' catalogs again."));
     };
-    if relation.kind != RelationKind::Table {
+    // A materialized view that the vschema declares is a table that nobody writes to: the operator says how its rows are spread.
+    if !matches!(relation.kind, RelationKind::Table | RelationKind::MaterializedView) {
         return Err(refuse::view(&relation.name));
     }
     if let Some(missing) = keyspace.shards.iter().find(|shard| !relation.shards.contains(shard)) {

@@ -15,6 +15,7 @@ impl Planner<'_> {
     /// A table's use, or a CTE's.
     pub(super) fn table(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Result<usize, PgError> {
         let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
+        self.met += 1;
         if let [bare] = parts.as_slice()
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == *bare)
         {

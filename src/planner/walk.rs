@@ -84,6 +84,7 @@ impl Planner<'_> {
     /// FOR UPDATE and its kin. A lock on one copy of a reference table excludes nobody who locks another.
     fn locks(&mut self, locks: &[LockClause], first_use: usize) -> Result<(), PgError> {
         self.writes = true;
+        self.locks += locks.len();
         self.floating = false;
         for lock in locks {
             let of = lock.of.as_ref().and_then(scope::parts).and_then(|parts| parts.last().cloned());
@@ -265,6 +266,7 @@ impl Planner<'_> {
             return Err(refuse::construct("this form of GROUP BY"));
         }
         self.exprs(groups)?;
+        self.note_grouping(select, groups);
         let (nodes, ordinals) = self.term_nodes(groups, tree::Names::Later(&select.projection));
         if let Some(block) = self.tree.block() {
             block.ordinals |= ordinals;
@@ -327,6 +329,9 @@ impl Planner<'_> {
                 SelectItem::ExprWithAlias { expr, alias } => {
                     self.expr(expr)?;
                     outputs.columns.push(self.output(Some(scope::fold(alias).into_owned()), expr));
+                }
+                SelectItem::Wildcard(options) if is_plain(options) && self.unread == Some(items.as_ptr()) => {
+                    outputs.complete = false;
                 }
                 SelectItem::Wildcard(options) if is_plain(options) => {
                     let Some(scope) = self.scopes.last() else { continue };

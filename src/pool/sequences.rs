@@ -169,11 +169,7 @@ impl Sequences {
             self.settle(sequence, &mut lease).await?;
             block.settled = true;
         }
-        let numbers = match take(sequence, &mut lease, wanted).await {
-            // Near its end there may be enough for this statement and not for a block.
-            Err(error) if &error.code.0 == b"2200H" && wanted > missing => take(sequence, &mut lease, missing).await?,
-            numbers => numbers?,
-        };
+        let numbers = take(sequence, &mut lease, missing, wanted).await?;
         block.numbers.extend(numbers);
         block.since = Some(Instant::now());
         Ok(())
@@ -208,17 +204,23 @@ fn lock(sequence: &Sequence) -> String {
     format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK}, {hash})")
 }
 
-/// The next numbers from the server.
-async fn take(sequence: &Sequence, lease: &mut Backend, count: usize) -> Result<Vec<i64>, PgError> {
-    let name = sequence.quoted().replace('\'', "''");
+/// The next numbers from the server: as many as wanted if there are so many to the sequence's end, and the least in any case, be it with
+/// PostgreSQL's error. A sequence that begins anew at its end gives no more than the least.
+async fn take(sequence: &Sequence, lease: &mut Backend, least: usize, wanted: usize) -> Result<Vec<i64>, PgError> {
+    let name = sequence.quoted();
+    let text = name.replace('\'', "''");
     let sql = format!(
-        "{}; SELECT pg_catalog.nextval('{name}') FROM pg_catalog.generate_series(1, {count})",
+        "{}; SELECT pg_catalog.nextval('{text}') FROM {name} s, pg_catalog.pg_sequence q, \
+         LATERAL pg_catalog.generate_series(1, CASE WHEN q.seqcycle THEN {least} ELSE GREATEST({least}, LEAST({wanted}, \
+         pg_catalog.floor((CASE WHEN q.seqincrement > 0 THEN q.seqmax ELSE q.seqmin END - s.last_value::numeric) / q.seqincrement) \
+         + (NOT s.is_called)::int))::bigint END) \
+         WHERE q.seqrelid = '{text}'::pg_catalog.regclass",
         lock(sequence)
     );
     let rows = lease.query(&sql).await?;
     // The lock's own row is empty.
     let numbers: Vec<i64> = rows.into_iter().flatten().flatten().filter_map(|number| number.parse().ok()).collect();
-    if numbers.len() != count {
+    if numbers.len() < least {
         return Err(PgError::new(SqlState::INTERNAL_ERROR, "a sequence gave other numbers than it was asked for"));
     }
     Ok(numbers)

@@ -52,6 +52,7 @@ fn configuration(servers: &[&Postgres]) -> config::Config {
             max_prepared_per_session: 1,
             drain_timeout: Duration::from_secs(1),
         },
+        workbench: config::Workbench { max_rows: 1, max_bytes: 1, timeout: Duration::from_secs(1), concurrency: 1 },
         plan_cache: 1,
         shards: shards.collect(),
         log: config::Log { level: "info".into(), format: config::LogFormat::Plain, slow: None },

@@ -13,6 +13,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::plan_cache::PlanContext;
 use super::shared::State;
 use super::work::ask::Ask;
@@ -21,11 +23,12 @@ use crate::backend::Rows;
 use crate::catalog::Catalog;
 use crate::plan::Effects;
 use crate::protocol::frame::HEADER;
+use crate::protocol::frontend::Format;
 use crate::protocol::{self, BindView, ParseView};
 use crate::session::scatter::Stop;
-use crate::sql::{self, Command};
+use crate::sql::{self, Command, SetValue};
 use crate::topology::{ShardCatalog, Source, merge};
-use crate::types::ShardId;
+use crate::types::{ShardId, oid};
 use crate::vschema::Vschema;
 use crate::vschema::alter::{self, Change};
 
@@ -73,6 +76,15 @@ impl Session {
         }
         draft.changes.extend(changes.iter().cloned());
         draft.stale = true;
+    }
+
+    /// The transaction has ended: what is committed all see from now on, what is not nobody.
+    pub(super) async fn settle_definitions(&mut self) {
+        if std::mem::take(&mut self.ddl) {
+            // The client must not be told that its table exists before the planner knows it.
+            self.state.topology.refresh().await;
+        }
+        self.draft = None;
     }
 
     /// A savepoint was rolled back.
@@ -143,7 +155,7 @@ impl Session {
             let groups = |shard: &ShardId| draft.groups.iter().filter(|other| other.contains(shard)).count();
             let Some(first) = group.iter().copied().min_by_key(groups) else { continue };
             self.enlist_for(&Effects::default(), &[first]).await?;
-            let read = ShardCatalog::read(&mut Own { session: self, shard: first }).await?;
+            let read = ShardCatalog::read(&mut Own { session: self, shard: first, path: None }).await?;
             let old = known.get(usize::from(first.0)).cloned().flatten();
             for shard in group {
                 let at = usize::from(shard.0);
@@ -206,29 +218,52 @@ fn holds(change: &Change, catalog: &Catalog) -> bool {
 struct Own<'s> {
     session: &'s mut Session,
     shard: ShardId,
+    /// The client's search_path, while another is set.
+    path: Option<String>,
+}
+
+impl Own<'_> {
+    async fn rows(&mut self, ask: Ask) -> Result<Rows, Stop> {
+        let ask = Ask { formats: Vec::new(), hush: true, ..ask };
+        let replies = self.session.ask_shards(vec![ask]).await?;
+        let mut rows = Rows::new();
+        for reply in &replies {
+            for row in reply.values()? {
+                let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+                rows.push(row.into_iter().map(|value| value.map(text)).collect());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Sets the search_path of the transaction; what it was.
+    async fn set_path(&mut self, path: String) -> Result<Option<String>, Stop> {
+        let sql = "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', $1, true)";
+        let values = vec![(Format::Text, Some(Bytes::from(path)))];
+        let rows = self.rows(Ask { types: vec![oid::TEXT], values, ..Ask::new(self.shard, sql) }).await?;
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+    }
 }
 
 impl Source for Own<'_> {
     type Error = Stop;
 
     async fn query(&mut self, sql: &str) -> Result<Rows, Stop> {
-        // A reader with a connection to itself would have one snapshot for all; here it is the client's transaction.
-        if matches!(sql::classify(sql), Command::Begin { .. } | Command::Commit { .. }) {
-            return Ok(Rows::new());
-        }
-        let ask = Ask { formats: Vec::new(), hush: true, ..Ask::new(self.shard, sql.to_owned()) };
-        let replies = self.session.ask_shards(vec![ask]).await?;
-        let mut rows = Rows::new();
-        for reply in &replies {
-            for row in reply.values()? {
-                rows.push(
-                    row.into_iter()
-                        .map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned()))
-                        .collect(),
-                );
+        // A reader with a connection to itself has a transaction of its own; here it is the client's, and is left as it was.
+        match sql::classify(sql) {
+            Command::Begin { .. } => Ok(Rows::new()),
+            Command::Set { name, value: SetValue::Text(path), .. } if name == "search_path" => {
+                self.path = self.set_path(path.into_owned()).await?;
+                Ok(Rows::new())
             }
+            Command::Commit { .. } => {
+                if let Some(path) = self.path.take() {
+                    self.set_path(path).await?;
+                }
+                Ok(Rows::new())
+            }
+            _ => self.rows(Ask::new(self.shard, sql.to_owned())).await,
         }
-        Ok(rows)
     }
 
     fn shard_name(&self) -> String {

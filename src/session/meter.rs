@@ -38,6 +38,8 @@ pub(super) struct Meter {
     last_end: Option<Instant>,
     /// When the statement over several shards began that runs.
     scatter: Option<Instant>,
+    /// The shards that its steps have touched.
+    touched: ShardSet,
     sums: Sums,
 }
 
@@ -293,6 +295,19 @@ impl Session {
         running
     }
 
+    /// A statement begins that is done in steps; which shards it touches shows when it is over.
+    pub(super) fn meter_steps(&mut self, effects: &Effects) -> Running {
+        let running = self.meter_start(effects.tally.clone(), RouteKind::Workbench, ShardSet::default());
+        self.meter.scatter = Some(running.begun.at);
+        self.meter.touched = ShardSet::default();
+        running
+    }
+
+    /// A step of it touches this shard.
+    pub(super) fn meter_touched(&mut self, shard: ShardId) {
+        self.meter.touched = self.meter.touched.with(shard);
+    }
+
     /// One shard has answered its part of it.
     pub(super) fn meter_part(&self, shard: ShardId) {
         if let Some(begun) = self.meter.scatter {
@@ -301,8 +316,11 @@ impl Session {
     }
 
     /// It has ended, with this command tag; none if it failed, which is counted where the client is told.
-    pub(super) fn meter_scattered(&mut self, running: Running, tag: Option<&[u8]>) {
+    pub(super) fn meter_scattered(&mut self, mut running: Running, tag: Option<&[u8]>) {
         self.meter.scatter = None;
+        if running.route == RouteKind::Workbench {
+            running.shards = std::mem::take(&mut self.meter.touched);
+        }
         match tag {
             Some(tag) => self.meter_end(running, rows(tag), None),
             None => {

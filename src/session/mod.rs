@@ -483,12 +483,7 @@ impl Session {
 
     /// A transaction is over.
     async fn part_with_backends(&mut self) {
-        if std::mem::take(&mut self.ddl) {
-            // The client must not be told that its table exists before the planner knows it.
-            self.state.topology.refresh().await;
-        }
-        // What is committed all see from now on; what is not, nobody.
-        self.draft = None;
+        self.settle_definitions().await;
         if self.attached.is_some() {
             self.recheck_pins().await;
             self.detach();

@@ -11,6 +11,7 @@ use super::relay::Expect;
 use super::route::Destination;
 use super::statements::Statement;
 use super::{Session, Trouble};
+use crate::plan::Steps;
 use crate::protocol::{encode, request};
 
 impl Session {
@@ -18,6 +19,12 @@ impl Session {
     /// parsed as the backend's unnamed statement, so that it keeps only what is used again.
     pub(super) fn have_prepared<'a>(&mut self, index: usize, statement: &'a Statement) -> &'a str {
         let held = &mut self.held[index];
+        if statement.of_cursor {
+            self.meter.parsed_on_server();
+            statement.prepare("", &mut held.lease.outgoing, &mut self.relay, false);
+            held.unnamed = None;
+            return "";
+        }
         if held.lease.prepared.has(statement.id) {
             return &statement.server_name;
         }
@@ -99,7 +106,7 @@ impl Session {
                 let (shards, home) = (route.describable(&self.state.vschema), self.state.vschema.home());
                 // Clients ask the catalog, which is the home shard's, for the types that they are told: better its own OIDs.
                 match &shards {
-                    Some(shards) if route.gather.is_some() && shards.contains(&home) => home,
+                    Some(shards) if (route.gather.is_some() || route.work.is_some()) && shards.contains(&home) => home,
                     _ => self.any_shard(shards.as_deref()),
                 }
             }
@@ -122,13 +129,27 @@ impl Session {
 impl crate::plan::Route {
     /// Whether a shard has all the tables that the statement names.
     fn tables_are_on(&self, shard: crate::types::ShardId, vschema: &crate::vschema::Vschema) -> bool {
-        if self.fixed.is_none() && self.gather.is_none() && self.keyed.is_empty() && self.keyspaces.is_empty() {
+        let bench = self.work.as_ref().is_some_and(|work| work.always && matches!(work.steps, Steps::Bench(_)));
+        if !bench
+            && self.fixed.is_none()
+            && self.gather.is_none()
+            && self.keyed.is_empty()
+            && self.keyspaces.is_empty()
+        {
             return true;
         }
         self.describable(vschema).is_none_or(|shards| shards.contains(&shard))
     }
 
     pub(super) fn describable(&self, vschema: &crate::vschema::Vschema) -> Option<Vec<crate::types::ShardId>> {
+        if let Some(work) = &self.work
+            && work.always
+            && let Steps::Bench(bench) = &work.steps
+        {
+            // Nobody, where the tables are on different shards: then the home shard says what it misses.
+            let shards = bench.describers(vschema);
+            return Some(if shards.is_empty() { vec![vschema.home()] } else { shards });
+        }
         if let Some(shard) = self.fixed {
             return Some(vec![shard]);
         }

@@ -129,6 +129,7 @@ impl Session {
     async fn step(&mut self, statement: &str) -> Result<(), Trouble> {
         if self.transaction.is_idle() {
             self.part_with_backends().await;
+            self.settle_definitions().await;
             self.follow_state();
         }
         match sql::classify(statement) {
@@ -144,6 +145,9 @@ impl Session {
             _ => {}
         }
         self.meter.begin(statement);
+        if !self.transaction.is_failed() && !super::route::is_command(&sql::classify(statement)) {
+            Box::pin(self.renew_draft()).await?;
+        }
         let mut frame = BytesMut::with_capacity(statement.len() + 8);
         request::query(&mut frame, statement);
         Box::pin(self.single(&frame, statement, statement)).await

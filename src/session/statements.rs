@@ -44,6 +44,9 @@ pub struct Statement {
     pub literals: Vec<Literal>,
     /// The session itself acts on it, or it is empty: no server sees it before it is executed.
     pub is_command: bool,
+    /// FETCH or MOVE: what it returns is its cursor's, and a server that has prepared it for one must not be asked about it for another. (PostgreSQL
+    /// 15 crashes when such a statement is described after its cursor is gone: `FetchStatementTargetList`.)
+    pub of_cursor: bool,
     /// How many parameters a Bind must bring: as many as are declared, or as the text's highest `$n` says.
     pub parameters: usize,
     /// A server has accepted it.
@@ -166,6 +169,7 @@ impl Statement {
         let in_text = if is_command(&command) { 0 } else { highest_parameter(&text) };
         let parameters = in_text.max(types.len());
         Statement {
+            of_cursor: matches!(command, sql::Command::Fetch(_) | sql::Command::Move(_)),
             is_command: is_command(&command) || command == sql::Command::Empty,
             id,
             server_name,

@@ -6,11 +6,13 @@
 //!
 //! - [`Topology`]: all shards and the merged [`Catalog`].
 //! - [`ShardCatalog`]: what one shard said; [`merge`](fn@merge) makes one picture of all.
+//! - [`drift`]: whether all copies of a reference table are equal.
 //! - [`Health`]: whether a shard answers, and when to try again.
 //!
 //! It must not know of clients, pools or plans.
 
 mod catalog;
+pub mod drift;
 mod health;
 mod queries;
 

@@ -67,6 +67,7 @@ const OURS: &[(&str, &str)] = &[
     ("SHOW USERS", "rights"),
     ("SHOW QUERIES", "query route shards calls rows errors total_ms mean_ms max_ms"),
     ("SHOW REFUSALS", "sqlstate message query count last_seen hint"),
+    ("SHOW DRIFT", "keyspace table shard rows hash state"),
     ("SHOW SHARDS", "shard host port database state last_error"),
     ("SHOW VSCHEMA", "vschema"),
     ("SHOW HELP", "command about"),

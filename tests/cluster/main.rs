@@ -1,5 +1,6 @@
 //! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
 
+mod analytics;
 mod clients;
 mod console;
 mod copy;
@@ -8,6 +9,7 @@ mod ddl;
 mod differential;
 mod fixture;
 mod generator;
+mod once;
 mod operations;
 mod own;
 mod pool;

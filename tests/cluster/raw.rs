@@ -149,6 +149,29 @@ impl Wire {
         self.collect()
     }
 
+    /// Describe of a statement and Sync: the parameters' types, and name and type of each column; numbers of users' types are left out.
+    pub fn describe(&mut self, name: &str) -> (Vec<u32>, Vec<(String, u32)>) {
+        let builtin = |oid: u32| if oid < 16_384 { oid } else { 0 };
+        let number = |bytes: &[u8]| builtin(u32::from_be_bytes(bytes.try_into().unwrap()));
+        self.send(&[(b'D', [vec![b'S'], text(name)].concat()), (b'S', vec![])]);
+        let (mut types, mut described) = (Vec::new(), Vec::new());
+        while let Some((tag, body)) = self.message() {
+            match tag {
+                b't' => types = body[2..].chunks(4).map(number).collect(),
+                b'T' => {
+                    let mut rest = &body[2..];
+                    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+                        described.push((utf8(&rest[..end]), number(&rest[end + 7..end + 11])));
+                        rest = &rest[end + 1 + 18..];
+                    }
+                }
+                b'Z' => break,
+                _ => {}
+            }
+        }
+        (types, described)
+    }
+
     /// Bind in text format, Execute and Sync.
     #[track_caller]
     pub fn execute(&mut self, name: &str, values: &[&str]) -> Reply {

@@ -2,4 +2,5 @@
 
 mod answers;
 mod large;
+mod trouble;
 mod world;

@@ -1,8 +1,9 @@
 //! `goldseam check`: the files against the servers, before a client finds the difference.
 //!
-//! `facts` asks each server, `judge` compares the answers with the vschema and with each other. Asking is one
+//! `facts` asks each server, `judge` compares the answers with the vschema and with each other, `copies` the rows of reference tables. Asking is one
 //! connection per login and shard, all at the same time; a server that does not answer is a finding and does not hide those of the others.
 
+mod copies;
 mod facts;
 pub mod judge;
 #[cfg(test)]
@@ -32,7 +33,8 @@ const MAX_FRAME: usize = 64 << 20;
 /// Compare the configuration and the vschema with the live servers
 ///
 /// Every shard must be reachable, let every configured user in, and allow prepared transactions. Every table of the vschema must have
-/// the same columns and types on every shard of its keyspace, and a shard key that its vindex can place. Unique constraints and foreign
+/// the same columns and types on every shard of its keyspace, and a shard key that its vindex can place. All copies of a
+/// reference table must have the same rows. Unique constraints and foreign
 /// keys that the shards cannot enforce are warned of. The exit code is 1 if there are errors; warnings leave it at 0.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -89,6 +91,8 @@ pub async fn check(config: &Config, vschema: &Vschema) -> Report {
     let facts = ask_all(config, &mut findings).await;
     findings.extend(try_logins(config, &facts).await);
     findings.extend(judge::judge(vschema, &facts));
+    findings.extend(copies::compare(config, vschema, &facts).await);
+    findings.extend(copies::compare(config, vschema, &facts).await);
     findings.sort_by_key(|finding| finding.level); // stable: within a level as found
     let shard = |(shard, facts): (&crate::config::Shard, &Option<Facts>)| ShardReport {
         name: shard.name.clone(),

@@ -99,7 +99,11 @@ fn rendered(text: &Text, statement: &str, rows: Option<&[bool]>) -> String {
             render(&text, statement, &tokens, rows, None).map(|rendered| rendered.sql)
         }
     };
-    let Ok(mut shown) = shown else { return "?".into() };
+    shown.map_or_else(|_| "?".into(), self::shown)
+}
+
+/// As much of a text as a line shows.
+pub(super) fn shown(mut shown: String) -> String {
     if let Some((end, _)) = shown.char_indices().nth(SHOWN_TEXT) {
         shown.truncate(end);
         shown.push_str("...");

@@ -4,6 +4,7 @@
 use crate::plan::Route;
 use crate::plan::gather::Text;
 use crate::types::{KeyspaceId, ShardId};
+use crate::vschema::Vschema;
 
 /// What is fetched, and what is run over it.
 #[derive(Debug, Clone)]
@@ -43,4 +44,28 @@ pub struct InputColumn {
     pub type_name: Option<String>,
     /// Its collation as quoted SQL, where it is not the type's own.
     pub collation: Option<String>,
+}
+
+impl Bench {
+    /// The shards that have all the tables of the client's own statement, and so can say what it is like; none at all where its tables are on
+    /// shards that differ.
+    pub fn describers(&self, vschema: &Vschema) -> Vec<ShardId> {
+        let mut spaces: Vec<KeyspaceId> = self.keyspaces.clone();
+        let mut fixed: Vec<ShardId> = self.fixed.into_iter().collect();
+        for input in &self.inputs {
+            spaces.extend(&input.route.keyspaces);
+            spaces.extend(input.route.gather.as_ref().map(|gather| gather.keyspace));
+            spaces.extend(input.route.keyed.iter().map(|requirement| requirement.keyspace));
+            fixed.extend(input.route.fixed);
+        }
+        let has_all = |shard: &ShardId| {
+            fixed.iter().all(|one| one == shard)
+                && spaces.iter().all(|space| vschema.keyspace(*space).shards.contains(shard))
+        };
+        match (fixed.first(), spaces.first()) {
+            (Some(shard), _) => [*shard].into_iter().filter(has_all).collect(),
+            (None, Some(space)) => vschema.keyspace(*space).shards.iter().copied().filter(has_all).collect(),
+            (None, None) => vec![vschema.home()],
+        }
+    }
 }

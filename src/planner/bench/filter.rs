@@ -204,7 +204,7 @@ impl Planner<'_> {
     }
 
     /// The first and the last token of which the tree knows the place.
-    fn known_tokens(&self, term: &Expr) -> Option<(usize, usize)> {
+    pub(super) fn known_tokens(&self, term: &Expr) -> Option<(usize, usize)> {
         struct Leaves(Option<(u32, u32)>, bool);
         impl Leaves {
             fn meet(&mut self, byte: Option<usize>) {

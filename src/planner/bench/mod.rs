@@ -6,33 +6,51 @@
 //! too little wrong.
 //!
 //! * [`site`]: each place in a FROM list that names a table, with its tokens: what is exchanged for an input.
+//! * [`input`]: an input's text. It goes to the shards that its own key's values lead to, which the whole statement's facts tell, and to all
+//!   where none do.
 //! * [`columns`]: which columns of a use the statement can mean. A column is kept if its name stands anywhere in the statement; all are
 //!   kept where a star or the use's own name may mean them.
-//! * Each input has its own route. It goes to the shards that its own key's values lead to, which the whole statement's facts tell, and to all
-//!   where none do.
+//! * [`filter`]: which rows of a use can matter, by the conditions that are about it alone.
+//! * [`groups`]: a GROUP BY that relies on a primary key, which staged rows do not have.
+//! * [`locks`]: FOR UPDATE and its kin, which lock rows where they are.
+//! * [`tokens`]: the same for what the grammar's tree does not tell, by tokens alone.
 //!
 //! # What stays in the rest
 //!
 //! Reference tables, because every shard of their keyspace has them, and the tables of one shard that no other needs. Then the rest runs
-//! there. Tables that are left in it by mistake would show a part of their rows, so that is looked for at the end.
+//! there. System catalogs are the home shard's, as everywhere. A table that is left in it by mistake would show a part of its rows, so the
+//! names that were met are counted against those that there are.
 
 mod columns;
 mod filter;
+mod groups;
+mod input;
+mod locks;
 mod site;
 #[cfg(test)]
 mod tests;
+pub(super) mod tokens;
 
 pub(super) use filter::Filter;
+pub(super) use groups::Grouping;
+use site::Front;
 pub(super) use site::{Origin, Site};
+pub(super) use tokens::beyond_grammar;
 
-use std::ops::Range;
+use std::collections::HashSet;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
+use sqlparser::ast::{Query, TableFactor, Visit, Visitor};
+
+use super::tree::Part;
 use super::{Planner, refuse};
 use crate::error::PgError;
-use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
-use crate::plan::work::bench::Input;
-use crate::plan::work::{Bench, Steps};
-use crate::plan::{Gather, Requirement, Route, Work};
+use crate::plan::gather::{Piece, Text};
+use crate::plan::work::Bench;
+use crate::plan::{Requirement, Route, Steps, Work};
+use crate::sql::TokenKind;
+use crate::sql::classify::name_of;
 use crate::sqlstate::SqlState;
 use crate::types::{KeyspaceId, ShardId};
 
@@ -43,8 +61,13 @@ const MOST_TABLES: usize = 200;
 pub(super) type Edit = (Range<usize>, Vec<Piece>);
 
 impl Planner<'_> {
-    /// Gives the route of a read a way over inputs where it has no other, or not for all values.
-    pub(super) fn with_bench(&mut self, routed: Result<Route, PgError>) -> Result<Route, PgError> {
+    /// Gives the route of a read a way over inputs where it has no other, or not for all values. `walked`: the walk has met all of it.
+    pub(super) fn with_bench(
+        &mut self,
+        query: &Query,
+        routed: Result<Route, PgError>,
+        walked: bool,
+    ) -> Result<Route, PgError> {
         let always = match &routed {
             Ok(route) if route.gather.is_some() && route.fixed.is_none() => return routed,
             Ok(route) if route.keyed.is_empty() && route.keyspaces.is_empty() => return routed,
@@ -52,37 +75,45 @@ impl Planner<'_> {
             Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED => true,
             Err(_) => return routed,
         };
-        if self.sites.iter().all(|site| matches!(site.origin, Origin::Elsewhere)) {
-            return routed;
-        }
-        let bench = match self.bench(&self.requirements()) {
-            Ok(bench) => bench,
-            // The way that there is says best what is missing.
-            Err(error) => return routed.map_err(|known| if always { error } else { known }),
+        let walked = walked && tables(query) == self.met;
+        let bench = if walked {
+            if self.sites.iter().all(|site| matches!(site.origin, Origin::Elsewhere)) {
+                return routed;
+            }
+            self.bench(query, &self.requirements())
+        } else {
+            self.bench_of_tokens()
         };
-        let work = Some(std::sync::Arc::new(Work { always, steps: Steps::Bench(bench) }));
+        let bench = match bench {
+            Ok(bench) => bench,
+            // The way that there is, or the walk, says best what is missing.
+            Err(error) => return routed.map_err(|known| if always && walked { error } else { known }),
+        };
+        self.literal |= self.groupings.iter().any(|grouping| grouping.ordinals);
+        let work = Some(Arc::new(Work { always, steps: Steps::Bench(bench) }));
         Ok(match routed {
             Ok(route) => Route { work, ..route },
             Err(_) => {
                 let mut reasons = std::mem::take(&mut self.reasons);
-                reasons
-                    .push("the workbench: no shard has all the rows, and answers of several cannot be merged".into());
+                reasons.push(WHY.into());
                 Route { work, reasons, ..Route::default() }
             }
         })
     }
 
     /// What is fetched, and what is run over it.
-    fn bench(&self, found: &[Option<Result<Requirement, PgError>>]) -> Result<Bench, PgError> {
+    fn bench(&self, query: &Query, found: &[Option<Result<Requirement, PgError>>]) -> Result<Bench, PgError> {
         self.fit_for_bench()?;
+        let locks = self.row_locks(query)?;
         let fixed = self.bench_shard();
-        let mut inputs = Vec::new();
-        let mut edits: Vec<Edit> = Vec::new();
         let mut keyspaces = Vec::new();
-        let words = self.words();
+        let mut fetched: Vec<(&Site, Route)> = Vec::new();
         for site in &self.sites {
             let route = match &site.origin {
                 Origin::Elsewhere => continue,
+                Origin::Reference(keyspace) if !self.has_copies(*keyspace, fixed) => {
+                    Route { keyspaces: vec![*keyspace], ..Route::default() }
+                }
                 Origin::Reference(keyspace) => {
                     if !keyspaces.contains(keyspace) {
                         keyspaces.push(*keyspace);
@@ -93,9 +124,16 @@ impl Planner<'_> {
                 Origin::Single(shard) => Route { fixed: Some(*shard), ..Route::default() },
                 Origin::Sharded(keyspace) => self.input_route(site.instance, *keyspace, found),
             };
-            let (input, edit) = self.input(site, route, inputs.len(), &words)?;
-            inputs.push(input);
-            edits.push(edit);
+            if site.name.is_empty() {
+                return Err(refuse::construct("this table reference"));
+            }
+            fetched.push((site, route));
+        }
+        let (mut inputs, mut edits) = self.inputs(&fetched)?;
+        edits.extend(self.schema_edits());
+        if let Some(locks) = locks {
+            self.lock_inputs(&locks, &fetched, &mut inputs)?;
+            edits.push((locks.clause, Vec::new()));
         }
         Ok(Bench { inputs, rest: self.rest(edits)?, keyspaces, fixed })
     }
@@ -105,19 +143,19 @@ impl Planner<'_> {
         if let Some(name) = &self.reader {
             return Err(refuse::function(name));
         }
-        if self.writes {
-            return Err(refuse::spoiled("a lock or a function with effects"));
-        }
         if self.sites.len() > MOST_TABLES {
             return Err(refuse::construct("so many tables in one statement"));
         }
         if let Some(what) = &self.unfit {
             return Err(refuse::spoiled(what));
         }
-        if self.objects {
-            return Err(refuse::spoiled("system catalogs"));
+        if self.tree.parts.iter().any(|part| matches!(part, Part::Write)) {
+            return Err(refuse::spoiled("INSERT, UPDATE or DELETE inside WITH"));
         }
-        if self.attached || self.need_home.is_some() || self.pin.is_some() {
+        if self.locks > 0 && (self.objects || self.need_home.is_some()) {
+            return Err(refuse::spoiled("a lock beside what only the home shard can tell"));
+        }
+        if self.attached || self.pin.is_some() {
             return Err(refuse::spoiled("state of one connection"));
         }
         Ok(())
@@ -125,76 +163,59 @@ impl Planner<'_> {
 
     /// The one shard whose own tables the rest may read.
     fn bench_shard(&self) -> Option<ShardId> {
+        if self.locks > 0 {
+            // All rows that are locked have to be inputs' rows.
+            return None;
+        }
+        if self.objects || self.need_home.is_some() {
+            return Some(self.context.vschema.home());
+        }
+        if let Some((shard, _)) = self.fixed.as_ref().filter(|_| self.sequences) {
+            return Some(*shard);
+        }
         let mut shards = self.sites.iter().filter_map(|site| match site.origin {
             Origin::Single(shard) => Some(shard),
             _ => None,
         });
         let first = shards.next()?;
         let copies = self.sites.iter().all(|site| match site.origin {
-            Origin::Reference(keyspace) => self.context.vschema.keyspace(keyspace).shards.contains(&first),
+            Origin::Reference(keyspace) => self.has_copies(keyspace, Some(first)),
             _ => true,
         });
         (shards.all(|other| other == first) && copies).then_some(first)
     }
 
-    /// The shards that have such rows.
-    fn input_route(
-        &self,
-        instance: usize,
-        keyspace: KeyspaceId,
-        found: &[Option<Result<Requirement, PgError>>],
-    ) -> Route {
-        let used = self.uses.iter().position(|used| used.instance == instance);
-        let keyed = match used.and_then(|at| found.get(at)) {
-            Some(Some(Ok(requirement))) => vec![requirement.clone()],
-            _ => Vec::new(),
-        };
-        let gather =
-            Gather { keyspace, text: None, hidden: Hidden::Last(0), merge: Merge::Concat, window: Window::default() };
-        Route { keyed, gather: Some(std::sync::Arc::new(gather)), ..Route::default() }
+    /// Whether a shard has that keyspace's reference tables; if it is any shard, one can be chosen that has.
+    fn has_copies(&self, keyspace: KeyspaceId, shard: Option<ShardId>) -> bool {
+        shard.is_none_or(|shard| self.context.vschema.keyspace(keyspace).shards.contains(&shard))
     }
 
-    /// One use of a table as an input, and what of the statement it replaces.
-    fn input(
-        &self,
-        site: &Site,
-        route: Route,
-        number: usize,
-        words: &columns::Words<'_>,
-    ) -> Result<(Input, Edit), PgError> {
-        let uncertain = || refuse::construct("this table reference");
-        let input = u16::try_from(number).map_err(|_| refuse::construct("so many tables"))?;
-        let (relation, called) = self.relations.get(&site.instance).ok_or_else(uncertain)?;
-        let instance = self.instances.get(site.instance).ok_or_else(uncertain)?;
-        let kept = self.kept_columns(site, relation, called, words);
-        let alias = quote(&instance.name);
-        let list: Vec<String> =
-            kept.iter().filter_map(|at| Some(format!("{alias}.{}", quote(called.get(*at)?)))).collect();
-        let mut from = format!("{}.{}", quote(&relation.schema), quote(&relation.name));
-        if site.aliased {
-            from = format!("{from} AS {alias}");
-            if site.listed > 0 {
-                let names: Vec<String> = called.iter().take(site.listed).map(|name| quote(name)).collect();
-                from = format!("{from} ({})", names.join(", "));
+    /// `public.orders.total`: the input has no schema. What is cut off.
+    fn schema_edits(&self) -> Vec<Edit> {
+        let mut naming = vec![false; self.tokens.len()];
+        let mut known: HashSet<(&str, &str)> = HashSet::new();
+        for site in &self.sites {
+            naming.get_mut(site.whole.clone()).into_iter().for_each(|tokens| tokens.fill(true));
+            let instance = self.instances.get(site.instance);
+            if let Some(names) = instance.and_then(|one| Some((one.schema.as_deref()?, one.name.as_str()))) {
+                known.insert(names);
             }
         }
-        let mut pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
-        for (at, filter) in self.filters_of(site.instance).into_iter().enumerate() {
-            pieces.push(Piece::Words(if at == 0 { "WHERE (".into() } else { ") AND (".into() }));
-            pieces.push(Piece::Tokens(place(filter.start)?..place(filter.end)?));
+        let name = |at: usize| self.tokens.get(at).and_then(|token| name_of(self.text, *token));
+        let dot = |at: usize| self.tokens.get(at).is_some_and(|token| token.kind == TokenKind::Dot);
+        let mut edits = Vec::new();
+        for at in self.body.clone() {
+            let begins = naming.get(at) == Some(&false) && !(at > self.body.start && dot(at - 1));
+            if begins
+                && dot(at + 1)
+                && dot(at + 3)
+                && let (Some(schema), Some(table)) = (name(at), name(at + 2))
+                && known.contains(&(schema.as_ref(), table.as_ref()))
+            {
+                edits.push((at..at + 2, Vec::new()));
+            }
         }
-        if pieces.len() > 1 {
-            pieces.push(Piece::Words(")".into()));
-        }
-        let columns = kept.iter().filter_map(|at| relation.columns.get(*at)).map(columns::described).collect();
-        let own = (!site.aliased).then(|| instance.name.clone());
-        let edit = (site.name.clone(), vec![Piece::Input { input, alias: own }]);
-        let label = if instance.name == relation.name {
-            relation.name.clone()
-        } else {
-            format!("{} {}", relation.name, instance.name)
-        };
-        Ok((Input { label, route, text: Text { pieces }, columns, key: Vec::new() }, edit))
+        edits
     }
 
     /// The statement with the edits in it.
@@ -217,6 +238,24 @@ impl Planner<'_> {
         }
         Ok(Text { pieces })
     }
+}
+
+/// Why it is the workbench.
+const WHY: &str = "the workbench: no shard has all the rows, and answers of several cannot be merged";
+
+/// How many names of tables a query has in its FROM lists.
+fn tables(query: &Query) -> usize {
+    struct Count(usize);
+    impl Visitor for Count {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            self.0 += usize::from(matches!(factor, TableFactor::Table { args: None, .. }));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut count = Count(0);
+    let _ = query.visit(&mut count);
+    count.0
 }
 
 /// A token's number as texts have it.

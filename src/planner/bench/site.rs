@@ -19,12 +19,26 @@ pub(in crate::planner) struct Site {
     pub origin: Origin,
     /// The tokens of the table's name; empty if they are not where the tree says.
     pub name: Range<usize>,
+    /// A word in front of the name that the grammar's tree does not have: ONLY, or TABLE as a query of its own.
+    pub front: Front,
     /// From the name to the end of the alias.
     pub whole: Range<usize>,
+    /// TABLESAMPLE, if it has one.
+    pub sample: Range<usize>,
     /// An alias follows.
     pub aliased: bool,
     /// So many names of columns follow the alias.
     pub listed: usize,
+}
+
+/// What stands in front of a table's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::planner) enum Front {
+    Nothing,
+    /// `ONLY`: without the rows of children.
+    Only,
+    /// `TABLE`: all of it.
+    Table,
 }
 
 /// Where a table's rows are.
@@ -66,8 +80,18 @@ impl Planner<'_> {
             Some((name, end)) => (name.clone(), name.start..end),
             None => (0..0, 0..0),
         };
+        let before = |word: &str| {
+            let before = name.start.checked_sub(1).and_then(|at| self.tokens.get(at));
+            before.is_some_and(|token| token.is(self.text, word))
+        };
+        let front = match () {
+            () if before("only") => Front::Only,
+            () if before("table") => Front::Table,
+            () => Front::Nothing,
+        };
+        let sample = self.sample_tokens(whole.end).unwrap_or(0..0);
         let (aliased, listed) = (alias.is_some(), alias.map_or(0, |alias| alias.columns.len()));
-        self.sites.push(Site { instance, origin, name, whole, aliased, listed });
+        self.sites.push(Site { instance, origin, name, front, whole, sample, aliased, listed });
     }
 
     fn name_tokens(&self, name: &ObjectName) -> Option<Range<usize>> {
@@ -85,6 +109,22 @@ impl Planner<'_> {
             }
         }
         Some(start..start + 2 * name.0.len() - 1)
+    }
+
+    /// `TABLESAMPLE method (...) [REPEATABLE (...)]`.
+    fn sample_tokens(&self, start: usize) -> Option<Range<usize>> {
+        if !self.tokens.get(start)?.is(self.text, "tablesample") {
+            return None;
+        }
+        let mut at = start + 1;
+        while self.tokens.get(at)?.kind != TokenKind::LeftParen {
+            at += 1;
+        }
+        at = self.places().closing(at)?;
+        if self.tokens.get(at).is_some_and(|token| token.is(self.text, "repeatable")) {
+            at = self.places().closing(at + 1)?;
+        }
+        Some(start..at)
     }
 
     /// One past the alias that begins at a token, if there is one.

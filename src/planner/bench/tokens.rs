@@ -5,25 +5,31 @@
 //! a refusal: a CTE that is called like a table, a table's name in a place that is none of the known.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::{Edit, quote};
+use super::columns::described;
+use super::input::{all_shards, words};
+use super::{Edit, WHY, quote};
 use crate::error::PgError;
 use crate::plan::gather::Piece;
 use crate::plan::work::Bench;
 use crate::plan::work::bench::Input;
-use crate::planner::bench::site::Origin;
+use crate::plan::{Effects, Plan, Route, Steps, Verdict, Work};
 use crate::planner::scope::{self, Place};
-use crate::planner::{Planner, functions, refuse};
-use crate::plan::Route;
-use crate::sql::TokenKind;
+use crate::planner::{Context, Planner, functions, refuse};
 use crate::sql::classify::name_of;
-use std::ops::Range;
-
+use crate::sql::{Token, TokenKind};
+use crate::sqlstate::SqlState;
 /// A place in a FROM list, as far as tokens tell.
 #[derive(Debug)]
-struct Spot {
-    name: Range<usize>,
-    aliased: bool,
+pub(in crate::planner) struct Spot {
+    /// The tokens of the name.
+    pub name: Range<usize>,
+    /// An alias follows.
+    pub aliased: bool,
+    /// `TABLE name`, which is a query.
+    pub command: bool,
 }
 
 /// What a pair of parentheses is.
@@ -48,6 +54,27 @@ enum Stand {
     From,
 }
 
+/// A way over inputs for a query that has no tree; `plan` is what its names say.
+pub(in crate::planner) fn beyond_grammar(context: &Context<'_>, text: &str, tokens: &[Token], plan: Plan) -> Plan {
+    let Verdict::Refuse(error) = &plan.verdict else { return plan };
+    let reads = tokens.first().is_some_and(|first| {
+        first.kind == TokenKind::LeftParen
+            || ["select", "with", "values", "table"].iter().any(|word| first.is(text, word))
+    });
+    if !reads || error.code != SqlState::FEATURE_NOT_SUPPORTED {
+        return plan;
+    }
+    let planner = Planner::new(context, text, tokens);
+    let Ok(bench) = planner.bench_of_tokens() else { return plan };
+    let writes = planner.has_effects();
+    let work = Some(Arc::new(Work { always: true, steps: Steps::Bench(bench) }));
+    Plan {
+        verdict: Verdict::Route(Route { work, reasons: vec![WHY.into()], ..Route::default() }),
+        effects: Effects { writes, timed: true, ..Effects::default() },
+        literal: false,
+    }
+}
+
 impl Planner<'_> {
     /// A bench of whole inputs.
     pub(super) fn bench_of_tokens(&self) -> Result<Bench, PgError> {
@@ -58,12 +85,7 @@ impl Planner<'_> {
         let mut fixed = None;
         let mut places = Vec::new();
         for spot in &spots {
-            let parts: Vec<String> = spot
-                .name
-                .clone()
-                .step_by(2)
-                .filter_map(|at| name_of(self.text, *self.tokens.get(at)?).map(|name| name.into_owned()))
-                .collect();
+            let parts = self.spot_name(spot);
             let is_cte = matches!(parts.as_slice(), [bare] if ctes.contains(bare));
             let place = scope::place(&self.context, &parts)?;
             if is_cte && !matches!(place, Place::Unknown) {
@@ -77,7 +99,7 @@ impl Planner<'_> {
         for (spot, is_cte, place) in places {
             let (relation, route) = match &place {
                 _ if is_cte => continue,
-                Place::Sharded { table, relation } => (relation, Planner::all_shards(table.keyspace)),
+                Place::Sharded { table, relation } => (relation, all_shards(table.keyspace)),
                 Place::Reference { table, .. } => {
                     if !keyspaces.contains(&table.keyspace) {
                         keyspaces.push(table.keyspace);
@@ -96,12 +118,16 @@ impl Planner<'_> {
             inputs.push(Input {
                 label: relation.name.clone(),
                 route,
-                text: super::words(format!("SELECT {} FROM {from}", list.join(", "))),
-                columns: relation.columns.iter().map(super::columns::described).collect(),
+                text: words(format!("SELECT {} FROM {from}", list.join(", "))),
+                columns: relation.columns.iter().map(described).collect(),
                 key: Vec::new(),
             });
             let alias = (!spot.aliased).then(|| relation.name.clone());
-            edits.push((spot.name.clone(), vec![Piece::Input { input: number, alias }]));
+            let rows = Piece::Input { input: number, alias };
+            edits.push(match spot.command {
+                true => (spot.name.start - 1..spot.name.end, vec![Piece::Words("SELECT * FROM".into()), rows]),
+                false => (spot.name.clone(), vec![rows]),
+            });
         }
         if inputs.is_empty() {
             return Err(refuse::construct("this statement"));
@@ -118,10 +144,12 @@ impl Planner<'_> {
 
     /// No word writes, locks, or reads tables by itself.
     fn reads_only(&self) -> Result<(), PgError> {
-        const WRITES: &[&str] = &["insert", "update", "delete", "merge", "into", "for", "ctid", "tableoid", "xmin", "xmax"];
+        const WRITES: &[&str] =
+            &["insert", "update", "delete", "merge", "into", "for", "ctid", "tableoid", "xmin", "xmax"];
         for at in self.body.clone() {
             let Some(token) = self.tokens.get(at) else { continue };
-            let qualified = at.checked_sub(1).and_then(|at| self.tokens.get(at)).is_some_and(|token| token.kind == TokenKind::Dot);
+            let qualified =
+                at.checked_sub(1).and_then(|at| self.tokens.get(at)).is_some_and(|token| token.kind == TokenKind::Dot);
             if token.kind == TokenKind::Word && !qualified && WRITES.iter().any(|word| token.is(self.text, word)) {
                 // `substring(x for 3)` is in the grammar, and not read here.
                 return Err(refuse::construct("a construct of this statement, beside what may write,"));
@@ -133,8 +161,11 @@ impl Planner<'_> {
                     Some(function) => !function.immutable,
                     None => matches!(
                         functions::class(&name),
-                        functions::Class::ReadsTables | functions::Class::Sequence | functions::Class::SessionLock
-                            | functions::Class::SessionState | functions::Class::SetConfig
+                        functions::Class::ReadsTables
+                            | functions::Class::Sequence
+                            | functions::Class::SessionLock
+                            | functions::Class::SessionState
+                            | functions::Class::SetConfig
                     ),
                 };
                 if reads {
@@ -145,14 +176,48 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// A function may do something.
+    fn has_effects(&self) -> bool {
+        let calls = |pair: &[Token]| {
+            pair[1].kind == TokenKind::LeftParen
+                && name_of(self.text, pair[0]).is_some_and(|name| {
+                    matches!(functions::class(&name), functions::Class::Home | functions::Class::Foreign)
+                })
+        };
+        self.tokens.windows(2).any(calls)
+    }
+
+    /// Every word that is a table's name stands where it is read, or where it cannot be a table.
+    fn no_other_mention(&self, named: &[Range<usize>]) -> Result<(), PgError> {
+        let catalog = &self.context.catalog.relations;
+        let tables: HashSet<&str> =
+            catalog.keys().chain(self.context.vschema.tables.keys()).map(|(_, name)| name.as_str()).collect();
+        let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
+        for at in self.body.clone() {
+            let Some(name) = self.tokens.get(at).and_then(|token| name_of(self.text, *token)) else { continue };
+            if !tables.contains(name.as_ref()) || named.iter().any(|range| range.contains(&at)) {
+                continue;
+            }
+            let before = at.checked_sub(1);
+            let qualified = before.is_some_and(|before| {
+                kind(before) == Some(TokenKind::Dot)
+                    || self.tokens.get(before).is_some_and(|token| token.is(self.text, "as"))
+            });
+            if !qualified && kind(at + 1) != Some(TokenKind::Dot) {
+                return Err(refuse::construct("a construct of this statement, beside a name that is a table's,"));
+            }
+        }
+        Ok(())
+    }
+
     /// The names of tables in FROM lists.
-    fn spots(&self) -> Result<Vec<Spot>, PgError> {
+    pub(in crate::planner) fn spots(&self) -> Result<Vec<Spot>, PgError> {
         let mut levels = vec![Level::Query(Stand::Outside)];
         let mut spots = Vec::new();
         let word = |at: usize, list: &[&str]| {
-            self.tokens.get(at).is_some_and(|token| {
-                token.kind == TokenKind::Word && list.iter().any(|word| token.is(self.text, word))
-            })
+            self.tokens
+                .get(at)
+                .is_some_and(|token| token.kind == TokenKind::Word && list.iter().any(|word| token.is(self.text, word)))
         };
         let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
         let unclear = || refuse::construct("a construct of this statement");
@@ -179,8 +244,19 @@ impl Planner<'_> {
                     levels.pop();
                     at += 1;
                 }
+                (TokenKind::Word, Level::Query(Stand::Outside))
+                    if !qualified && word(at, &["table"]) && self.begins(at) =>
+                {
+                    let start = at + 1;
+                    at += 2;
+                    while kind(at) == Some(TokenKind::Dot) {
+                        at += 2;
+                    }
+                    spots.push(Spot { name: start..at, aliased: false, command: true });
+                }
                 (TokenKind::Word, Level::Query(stand)) if !qualified && word(at, &["from"]) => {
-                    let distinct = at > self.body.start && word(at - 1, &["distinct"]) && at >= 2 && word(at - 2, &["is", "not"]);
+                    let distinct =
+                        at > self.body.start && word(at - 1, &["distinct"]) && at >= 2 && word(at - 2, &["is", "not"]);
                     if !distinct {
                         if stand != Stand::Outside {
                             return Err(unclear());
@@ -194,7 +270,9 @@ impl Planner<'_> {
                 {
                     at += 1;
                 }
-                (TokenKind::Word, Level::Query(Stand::Item) | Level::Join(Stand::Item)) if word(at, &["rows"]) && word(at + 1, &["from"]) => {
+                (TokenKind::Word, Level::Query(Stand::Item) | Level::Join(Stand::Item))
+                    if word(at, &["rows"]) && word(at + 1, &["from"]) =>
+                {
                     self.behind_item(levels.last_mut());
                     at += 2;
                 }
@@ -216,14 +294,20 @@ impl Planner<'_> {
                         Some(TokenKind::Word) => !word(at, BEHIND),
                         _ => false,
                     };
-                    spots.push(Spot { name: start..at, aliased });
+                    spots.push(Spot { name: start..at, aliased, command: false });
                 }
                 (TokenKind::Word, Level::Query(Stand::From)) if !qualified && word(at, ENDS) => {
                     *level = Level::Query(Stand::Outside);
                     at += 1;
                 }
-                (TokenKind::Word, Level::Query(stand) | Level::Join(stand)) if stand == Stand::From && !qualified && word(at, &["join"]) => {
-                    *level = if matches!(level, Level::Join(_)) { Level::Join(Stand::Item) } else { Level::Query(Stand::Item) };
+                (TokenKind::Word, Level::Query(stand) | Level::Join(stand))
+                    if stand == Stand::From && !qualified && word(at, &["join"]) =>
+                {
+                    *level = if matches!(level, Level::Join(_)) {
+                        Level::Join(Stand::Item)
+                    } else {
+                        Level::Query(Stand::Item)
+                    };
                     at += 1;
                 }
                 (TokenKind::Comma, Level::Query(Stand::From)) => {
@@ -237,6 +321,21 @@ impl Planner<'_> {
         Ok(spots)
     }
 
+    /// The parts of a table's name.
+    pub(in crate::planner) fn spot_name(&self, spot: &Spot) -> Vec<String> {
+        let parts = spot.name.clone().step_by(2).filter_map(|at| name_of(self.text, *self.tokens.get(at)?));
+        parts.map(|name| name.into_owned()).collect()
+    }
+
+    /// Whether a query begins at a token.
+    fn begins(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).filter(|before| *before >= self.body.start);
+        before.and_then(|before| self.tokens.get(before)).is_none_or(|token| {
+            matches!(token.kind, TokenKind::LeftParen | TokenKind::RightParen)
+                || ["union", "all", "distinct", "except", "intersect"].iter().any(|word| token.is(self.text, word))
+        })
+    }
+
     fn behind_item(&self, level: Option<&mut Level>) {
         if let Some(Level::Query(stand) | Level::Join(stand)) = level {
             *stand = Stand::From;
@@ -244,7 +343,7 @@ impl Planner<'_> {
     }
 
     /// What WITH calls its queries: each name in front of `AS (`, perhaps with columns between.
-    fn cte_names(&self) -> HashSet<String> {
+    pub(in crate::planner) fn cte_names(&self) -> HashSet<String> {
         let mut names = HashSet::new();
         let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
         let is = |at: usize, word: &str| self.tokens.get(at).is_some_and(|token| token.is(self.text, word));
@@ -270,8 +369,28 @@ impl Planner<'_> {
 
 /// What may stand behind a table's name that is no alias.
 const BEHIND: &[&str] = &[
-    "where", "group", "having", "window", "order", "limit", "offset", "fetch", "union", "intersect", "except", "join", "inner",
-    "left", "right", "full", "cross", "natural", "on", "using", "tablesample", "returning",
+    "where",
+    "group",
+    "having",
+    "window",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "union",
+    "intersect",
+    "except",
+    "join",
+    "inner",
+    "left",
+    "right",
+    "full",
+    "cross",
+    "natural",
+    "on",
+    "using",
+    "tablesample",
+    "returning",
 ];
 
 /// What ends a FROM list.

@@ -11,7 +11,7 @@ use super::block::{Block, Target, Term, What, tokens_piece};
 use super::clauses::Span;
 use super::collate::Collation;
 use super::finish::{Merged, Whole};
-use super::order::{key, locked, number};
+use super::order::{key, number};
 use super::partial::Grouped;
 use super::survey::Survey;
 use super::window::{Bounds, words};
@@ -43,7 +43,13 @@ impl Planner<'_> {
         block: &Block<'_>,
         keyspace: KeyspaceId,
     ) -> Result<Gather, PgError> {
-        locked(query, true)?;
+        if !query.locks.is_empty() {
+            return Err(refused(
+                "FOR UPDATE with GROUP BY or aggregates",
+                "Rows of the answer are no rows of a table.",
+                "Lock the rows in a statement of its own.",
+            ));
+        }
         if block.stars.any || block.items.is_empty() {
             return Err(refused(
                 "a star beside GROUP BY or aggregates",

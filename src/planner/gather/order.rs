@@ -29,7 +29,7 @@ impl Planner<'_> {
         if bounds.none() && block.order.is_empty() {
             return Ok(Gather::concat(keyspace));
         }
-        locked(query, !bounds.none())?;
+        // With a lock each shard locks as many rows as the client may get of it: some more than it gets, as OFFSET does on one server.
         if block.clauses.list.is_empty() {
             return Err(uncertain("an empty select list"));
         }
@@ -114,18 +114,6 @@ impl Planner<'_> {
         }
         Ok(self.collation(span, survey))
     }
-}
-
-/// FOR UPDATE with LIMIT: each shard would lock rows that the client does not get.
-pub fn locked(query: &Query, bounded: bool) -> Result<(), PgError> {
-    if query.locks.is_empty() || !bounded {
-        return Ok(());
-    }
-    Err(refused(
-        "FOR UPDATE with LIMIT",
-        "Each shard would lock as many rows as the client asks for in all.",
-        "Restrict the statement to one shard key.",
-    ))
 }
 
 /// Text that is surely not in the order of its bytes cannot be merged.

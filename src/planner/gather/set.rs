@@ -7,7 +7,7 @@ use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, SetOperator, SetQuantifie
 
 use super::block::{order_list, quoted, tokens_piece};
 use super::clauses::Clauses;
-use super::order::{locked, number};
+use super::order::number;
 use super::window::words;
 use super::{Covered, names, refused, uncertain};
 use crate::error::PgError;
@@ -34,7 +34,6 @@ impl Planner<'_> {
         if !distinct && bounds.none() && query.order_by.is_none() {
             return Ok(Gather::concat(keyspace));
         }
-        locked(query, !bounds.none())?;
         let prefix = self.prefix();
         let columns = first_arm(&query.body);
         let mut keys = Vec::new();

@@ -254,9 +254,6 @@ impl Planner<'_> {
         if judge.order_lost.get() && !answer.rest.order && !answer.rest.groups {
             return Err(refuse::inner_order());
         }
-        if self.writes && answer.rest.limit && !self.uses.iter().any(|used| used.insert) {
-            return Err(refuse::locked_limit());
-        }
         Ok(Proof { keyspace, keys: answer.keys, rest: answer.rest, scope: self.scope_of(part), places: answer.places })
     }
 

@@ -72,9 +72,6 @@ impl Judge<'_, '_> {
                 "Each shard's copy may have its rows in another order.",
             )),
             Extent::Spread => {
-                if query.locked && query.limited {
-                    return Err(refuse::locked_limit());
-                }
                 // What a body in parentheses leaves to do comes before what stands behind them.
                 if answer.rest.any() && (query.limited || query.ordered) && !self.is_block(query.body) {
                     return Err(refuse::inner("ORDER BY or LIMIT", "The parentheses part it from the one outside."));

@@ -134,11 +134,10 @@ fn foreign(context: &Context<'_>, text: &str, site: &Site, foreign: &Foreign, sh
         let primary = shape.uniques.iter().find(|unique| unique.what == "primary key");
         primary.map(|unique| unique.columns.iter().flatten().cloned().collect()).unwrap_or_default()
     } else {
-        // The primary key comes first.
-        let relation = named.relation.as_ref();
-        let key = relation.and_then(|relation| Some((relation, relation.unique_keys.first()?)));
-        let key = key
-            .map(|(relation, key)| key.iter().filter_map(|at| Some(relation.columns.get(*at)?.name.clone())).collect());
+        let key = named.relation.as_ref().map(|relation| {
+            let name = |at: &usize| relation.columns.get(*at).map(|column| column.name.clone());
+            relation.primary_key.iter().filter_map(name).collect()
+        });
         key.unwrap_or_default()
     };
     let leads = |own: &String, theirs: &String| {

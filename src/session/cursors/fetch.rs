@@ -58,10 +58,11 @@ impl Session {
         self.set_aside().await?;
         self.batch = Default::default();
         let mut cursor = self.take_declared(name)?;
+        cursor.rows.begin(motion, !moves)?;
         if !moves {
             self.client.outgoing.extend_from_slice(&cursor.description);
         }
-        let count = self.walk(&mut cursor, motion, !moves).await?;
+        let count = self.walk(&mut cursor).await?;
         self.declared.push(cursor);
         self.complete_fetch(moves, count);
         self.end_statement();
@@ -79,9 +80,8 @@ impl Session {
             .ok_or_else(|| PgError::new(SqlState::UNDEFINED_CURSOR, format!("cursor \"{name}\" does not exist")))
     }
 
-    /// Moves a cursor; its rows go to the client if they are wanted. How many count.
-    async fn walk(&mut self, cursor: &mut Declared, motion: Motion, wanted: bool) -> Result<u64, Trouble> {
-        cursor.rows.begin(motion, wanted)?;
+    /// Goes on with a movement that has begun; rows that are wanted go to the client. How many count.
+    async fn walk(&mut self, cursor: &mut Declared) -> Result<u64, Trouble> {
         loop {
             match cursor.rows.step()? {
                 Step::Row(row) => {
@@ -142,7 +142,8 @@ impl Session {
             self.declared.push(cursor);
             return Err(other_form(&fetching.name).into());
         }
-        let count = self.walk(&mut cursor, fetching.motion, !fetching.moves).await?;
+        cursor.rows.begin(fetching.motion, !fetching.moves)?;
+        let count = self.walk(&mut cursor).await?;
         self.declared.push(cursor);
         self.complete_fetch(fetching.moves, count);
         if let Some((_, Portal::Fetch(known))) = self.portals.iter_mut().find(|(known, _)| known == portal) {
@@ -187,7 +188,7 @@ impl Session {
         self.prove_all().await?;
         self.set_aside().await?;
         if let Some(cursor) = self.declared.iter().find(|cursor| cursor.name == name) {
-            let message = cursor.description.clone();
+            let message = cursor.described(&[]);
             self.client.outgoing.extend_from_slice(&message);
         }
         Ok(true)
@@ -199,7 +200,13 @@ impl Session {
         self.set_aside().await?;
         let mut cursor = self.take_declared(name)?;
         let limit = u64::try_from(max_rows).ok().filter(|limit| *limit > 0);
-        let count = self.walk(&mut cursor, Motion::Forward(limit), true).await?;
+        if cursor.binary {
+            // The portal that DECLARE made is one of text to the protocol.
+            self.declared.push(cursor);
+            return Err(other_form(name).into());
+        }
+        cursor.rows.begin(Motion::Forward(limit), true)?;
+        let count = self.walk(&mut cursor).await?;
         self.declared.push(cursor);
         match limit {
             Some(limit) if count >= limit => encode::portal_suspended(&mut self.client.outgoing),

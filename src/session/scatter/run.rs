@@ -108,7 +108,7 @@ pub(super) struct Run {
     pub finished: Option<Bytes>,
     /// The final statement's answer, for a client that fetches it in parts.
     pub kept: Option<Kept>,
-    /// Rows go here instead of to the client: those of a cursor, which keeps them.
+    /// Rows go here instead of to the client: those of a cursor, which keeps them, or of a part of a larger statement.
     pub into: Option<BytesMut>,
     /// When an error is no longer to wait for the other shards' descriptions, and that it is so.
     pub haste: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,

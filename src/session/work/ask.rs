@@ -230,7 +230,10 @@ impl Session {
         self.handle.aim_at_all(targets);
         self.go_round(&mut round).await?;
         let Round { turns, replies, .. } = round;
-        turns.iter().for_each(|turn| self.meter_part(turn.shard));
+        for turn in &turns {
+            self.meter_part(turn.shard);
+            self.meter_touched(turn.shard);
+        }
         Ok(replies)
     }
 

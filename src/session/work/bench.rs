@@ -16,6 +16,7 @@
 //! - A shard's rows wait in its server while the workbench does not take them.
 //! - Rows, bytes and time have bounds ([`Bounds`]); beyond them the statement fails with 54000, and its transaction as after any error.
 
+mod describe;
 mod fetch;
 mod kinds;
 mod place;
@@ -80,7 +81,7 @@ impl Session {
         let reads = Effects { writes: false, timed: false, ..job.effects.clone() };
         self.enlist_for(&reads, &shards).await?;
         self.enlist_for(&job.effects, &[home]).await?;
-        let types = self.types_of(job, home).await?;
+        let types = self.types_of(job, bench, home).await?;
         let tables = self.may_have_tables(job, bench).then_some(home);
         let staged = self.fetch_inputs(job, &bench.inputs, &places, &types, tables).await?;
         outlet.shard = Some(home);

@@ -48,7 +48,7 @@ impl Session {
                 let counts: Vec<_> = replies.iter().map(count).collect();
                 (reply, counts)
             }
-            Way::Rows(rows) => self.spread_rows(job, rows, *first, others).await?,
+            Way::Rows(rows) => self.share_rows(job, rows, *first, others).await?,
         };
         let expected = reply.count();
         if let Some((shard, count)) = counts.iter().find(|(_, count)| *count != expected) {
@@ -62,7 +62,7 @@ impl Session {
 
     /// Runs the statement on the first shard and takes its rows to the others; the first shard's answer as the client gets it, and how many
     /// rows each of the others changed.
-    async fn spread_rows(
+    async fn share_rows(
         &mut self,
         job: &Assignment,
         rows: &Rows,

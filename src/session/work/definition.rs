@@ -37,9 +37,9 @@ impl Session {
         definition: &Definition,
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
-        if self.transaction.is_idle() && definition.manner == Manner::Within
-            || self.implicit && definition.manner == Manner::Within
-        {
+        // Several statements of one query are a block, too.
+        let outside = self.transaction.is_idle() || (self.implicit && self.sequence.is_none());
+        if outside && definition.manner == Manner::Within {
             let message = "LOCK TABLE can only be used in transaction blocks";
             return Err(PgError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
         }

@@ -11,7 +11,7 @@ use super::ask::{Ask, What};
 use super::outlet::{Outlet, move_rows};
 use super::{Assignment, Stop};
 use crate::error::PgError;
-use crate::plan::Plan;
+use crate::plan::{Plan, Steps};
 use crate::protocol::{BindView, encode};
 use crate::session::copy::copy_in;
 use crate::session::extended::Portal;
@@ -19,7 +19,6 @@ use crate::session::scatter::query::command_complete;
 use crate::session::statements::Statement;
 use crate::session::{Session, Trouble};
 use crate::sqlstate::SqlState;
-use crate::types::ShardId;
 
 /// A client's portal of a statement that takes several steps.
 pub(in crate::session) struct Working {
@@ -106,18 +105,15 @@ impl Session {
 
     /// The columns of the client's own statement, as one shard describes them without running it.
     pub(in crate::session) async fn columns_of(&mut self, job: &Assignment) -> Result<Option<Bytes>, Stop> {
-        let shard = self.describer(job);
+        if let Steps::Bench(bench) = &job.work.steps {
+            return self.columns_of_bench(job, bench).await;
+        }
+        let shard = self.state.vschema.home();
         self.enlist_for(&job.effects, &[shard]).await?;
         let types = job.statement.as_ref().map(|statement| statement.types.clone()).unwrap_or_default();
         let ask = Ask { what: What::Describe, types, ..Ask::new(shard, job.text.clone()) };
         let mut replies = self.ask_shards(vec![ask]).await?;
         Ok(replies.pop().and_then(|reply| reply.columns))
-    }
-
-    /// A shard that knows all of the statement's tables.
-    fn describer(&self, job: &Assignment) -> ShardId {
-        let _ = job;
-        self.state.vschema.home()
     }
 
     /// Execute of a portal that takes several steps.
@@ -126,7 +122,7 @@ impl Session {
         self.set_aside().await?;
         let mut portal = self.take_work(name)?;
         let limit = u64::try_from(max_rows).unwrap_or(0);
-        let running = self.meter_scatter(&portal.job.effects, &[]);
+        let running = self.meter_steps(&portal.job.effects);
         let outcome = self.execute_working(&mut portal, limit).await;
         let tag = match &portal.stage {
             Stage::Over { tag } => tag.as_slice(),

@@ -38,7 +38,7 @@ impl Session {
         if simple {
             return self.work_whole(&job).await;
         }
-        let running = self.meter_scatter(&job.effects, &[]);
+        let running = self.meter_steps(&job.effects);
         self.set_aside().await?;
         if self.needs_block(&job) {
             self.begin_implicit();
@@ -51,7 +51,7 @@ impl Session {
     }
 
     async fn work_whole(&mut self, job: &Assignment) -> Result<(), Trouble> {
-        let running = self.meter_scatter(&job.effects, &[]);
+        let running = self.meter_steps(&job.effects);
         self.set_aside().await?;
         // A query ends the batch before it, as a Sync does.
         self.batch = Batch::default();

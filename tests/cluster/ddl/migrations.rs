@@ -80,3 +80,55 @@ fn a_temporary_table_is_altered_where_it_is() {
     proxy.ok("TRUNCATE m4");
     proxy.ok("DROP TABLE m4");
 }
+
+#[test]
+fn several_definitions_in_one_query_are_one_transaction() {
+    let site = get();
+    let mut proxy = site.proxy();
+    let made = proxy.ok("CREATE TABLE m5 (id bigint PRIMARY KEY, n int) /* goldseam: shard_key=id vindex=by_hash */; \
+         CREATE INDEX m5_n ON m5 (n); \
+         INSERT INTO m5 VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5); \
+         ALTER TABLE m5 ADD COLUMN note text; \
+         UPDATE m5 SET note = 'x'; \
+         SELECT count(*) FROM m5 WHERE note = 'x'");
+    assert_eq!(made.tags, ["CREATE TABLE", "CREATE INDEX", "INSERT 0 5", "ALTER TABLE", "UPDATE 5", "SELECT 1"]);
+    assert_eq!(made.value(), "5");
+    assert_eq!(site.has("m5_n"), [true, true]);
+    let failed = proxy.query("ALTER TABLE m5 ADD COLUMN more int; CREATE INDEX m5_more ON m5 (more); SELECT 1 / 0");
+    assert_eq!((failed.code(), failed.tags.len()), ("22012", 2), "{failed:?}");
+    assert_eq!(site.has("m5_more"), [false, false]);
+    assert_eq!(proxy.query("SELECT more FROM m5").code(), "42703");
+    // The block's end in the middle of it.
+    proxy.ok("BEGIN; ALTER TABLE m5 ADD COLUMN a int; COMMIT; UPDATE m5 SET a = 1; DROP TABLE m5");
+    assert_eq!(site.has("m5"), [false, false]);
+}
+
+#[test]
+fn a_search_path_is_left_as_it_was() {
+    let site = get();
+    let mut proxy = site.proxy();
+    proxy.ok("BEGIN");
+    proxy.ok("SET LOCAL search_path TO other, public");
+    proxy.ok("CREATE TABLE public.m6 (id bigint PRIMARY KEY) /* goldseam: shard_key=id vindex=by_hash */");
+    proxy.ok("INSERT INTO m6 VALUES (1), (2), (3)");
+    assert_eq!(proxy.one("SHOW search_path"), "other, public");
+    proxy.ok("COMMIT");
+    assert_eq!(proxy.one("SELECT count(*) FROM m6"), "3");
+    proxy.ok("DROP TABLE m6");
+}
+
+#[test]
+#[ignore = "INSERT of a query whose rows move"]
+fn create_table_as_takes_rows_from_all_shards() {
+    let site = get();
+    let mut proxy = site.proxy();
+    proxy.ok("CREATE TABLE m7 (id bigint PRIMARY KEY, n int) /* goldseam: shard_key=id vindex=by_hash */");
+    proxy.ok("INSERT INTO m7 SELECT g, g % 3 FROM generate_series(1, 30) g");
+    let made = proxy.ok("CREATE TABLE m7_copy AS SELECT id + 1000 AS id, n FROM m7 WHERE n > 0 /* goldseam: shard_key=id vindex=by_hash */");
+    assert_eq!(made.tags, ["SELECT 20"]);
+    assert_eq!(proxy.one("SELECT sum(n) FROM m7_copy"), "30");
+    assert_eq!(proxy.one("SELECT n FROM m7_copy WHERE id = 1001"), "1");
+    proxy.ok("CREATE TABLE m7_few AS SELECT n, count(*) AS many FROM m7 GROUP BY n /* goldseam: shard=s1 */");
+    assert_eq!(proxy.one("SELECT sum(many) FROM m7_few"), "30");
+    proxy.ok("DROP TABLE m7, m7_copy, m7_few");
+}

@@ -68,6 +68,11 @@ impl Client {
         Client { wire }
     }
 
+    /// Waits longer, or less, for an answer.
+    pub fn wait_at_most(&mut self, patience: Duration) {
+        self.wire.wait_at_most(patience);
+    }
+
     /// Runs statements, each of which ends with `;` at a line's end. They must succeed.
     pub fn script(&mut self, sql: &str) {
         for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {

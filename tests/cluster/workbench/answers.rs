@@ -54,3 +54,58 @@ fn values_of_every_type_go_through_unchanged() {
         assert_eq!(world::same(&mut proxy, &mut plain, all).code(), "", "{setting}");
     }
 }
+
+#[test]
+fn prepared_statements_are_described_without_running() {
+    let world = world::get();
+    let (mut proxy, mut plain) = (world.connect(), world.plain());
+    for (sql, values) in [
+        (
+            "SELECT b.name, d.price FROM buyer b JOIN deal d ON d.item = b.id WHERE d.price > $1 ORDER BY d.id",
+            &["20"][..],
+        ),
+        (
+            "SELECT b.name, $2::text FROM buyer b JOIN deal d ON d.item = b.id WHERE b.mood = $1 ORDER BY d.id",
+            &["ok", "x"],
+        ),
+        (
+            "SELECT l.note, b.name FROM lone l JOIN buyer b ON b.id = l.id WHERE l.id > $1 ORDER BY 1 LIMIT $2",
+            &["2", "3"],
+        ),
+        ("SELECT count(*), $1 FROM buyer b, deal d WHERE d.id = b.friend", &["text"]),
+        (
+            "SELECT t.am, u.s FROM thing t, thing u WHERE u.id = t.id + 1 AND t.m = ANY ($1) ORDER BY t.id",
+            &["{sad,ok}"],
+        ),
+    ] {
+        for name in ["", "kept"] {
+            assert_eq!(proxy.prepare(name, sql), plain.prepare(name, sql), "{sql}");
+            for _ in 0..3 {
+                let (ours, theirs) = (proxy.execute(name, values), plain.execute(name, values));
+                assert_eq!(ours.clone().comparable(), theirs.comparable(), "{sql}");
+                assert_eq!(ours.code(), "", "{sql}: {ours:?}");
+            }
+            let (ours, theirs) = (proxy.describe(name), plain.describe(name));
+            assert_eq!(ours, theirs, "{sql}");
+            for wire in [&mut proxy, &mut plain] {
+                wire.ok("DEALLOCATE ALL");
+            }
+        }
+    }
+}
+
+#[test]
+fn explain_shows_what_is_fetched_and_what_runs_over_it() {
+    let mut proxy = world::get().connect();
+    let reply = proxy.ok("EXPLAIN (ROUTE) SELECT b.name, count(*) FROM buyer b JOIN deal d ON d.item = b.id JOIN land l ON l.code = b.land WHERE d.buyer = 5 GROUP BY 1");
+    let lines: Vec<String> = reply.rows.into_iter().flatten().flatten().collect();
+    let text = lines.join("\n");
+    for wanted in [
+        "input 1, buyer b, from shards s0, s1, s2: SELECT",
+        "input 2, deal d, from shard s",
+        "the rest runs on one of shards s0, s1, s2: SELECT b.name",
+        "FROM (input 1)",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+    }
+}

@@ -12,7 +12,7 @@ const QUERIES: &[&str] = &[
 ];
 
 /// Connections that are in the middle of something, and temporary tables, on all shards.
-fn left_behind(world: &World) -> String {
+pub fn left_behind(world: &World) -> String {
     let left = (0..world::SHARDS).map(|n| {
         let mut shard = world.shard(n);
         let busy = shard.one(
@@ -25,7 +25,7 @@ fn left_behind(world: &World) -> String {
     left.collect::<Vec<_>>().join(", ")
 }
 
-const NOTHING: &str = "0 0, 0 0, 0 0";
+pub const NOTHING: &str = "0 0, 0 0, 0 0";
 
 #[test]
 fn many_rows_are_answered_as_by_one_server() {

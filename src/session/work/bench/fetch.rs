@@ -320,9 +320,7 @@ impl Session {
         types: &Types,
         bench: Option<ShardId>,
     ) -> Result<Vec<Staged>, Stop> {
-        let tokens = sql::lex(&job.text, &self.state.sql_limits())?;
-        let texts = inputs.iter().map(|input| render(&input.text, &job.text, &tokens, None, None));
-        let texts = texts.collect::<Result<Vec<Rendered>, PgError>>()?;
+        let texts = self.texts_of(job, inputs)?;
         loop {
             let shapes = self.shapes_of(&job.work, inputs, &texts, places, types).await?;
             let fetch = self.fetch_once(job, inputs, &texts, places, types, &shapes, bench).await?;
@@ -391,6 +389,31 @@ impl Session {
         let digits = self.settings.server.get("extra_float_digits");
         let digits = digits.map(|(crate::backend::Value::Plain(text) | crate::backend::Value::Sql(text))| text);
         self.decode.iso && digits.is_none_or(|digits| digits.trim_matches('\'').parse::<i32>().is_ok_and(|n| n >= 1))
+    }
+
+    /// Inputs without rows: what the rest is described, or explained, over.
+    pub(super) async fn empty_inputs(
+        &mut self,
+        job: &Assignment,
+        inputs: &[Input],
+        places: &[Vec<ShardId>],
+        types: &Types,
+    ) -> Result<Vec<Staged>, Stop> {
+        let texts = self.texts_of(job, inputs)?;
+        let shapes = self.shapes_of(&job.work, inputs, &texts, places, types).await?;
+        let empty = |(input, kinds): (&Input, &Vec<(Oid, Kind)>)| {
+            let form = Form::new(input, kinds, true)?;
+            let arrays = merge::arrays(&[], &form.elements)?;
+            let source = Source { columns: form.columns, rows: Rows::Arrays { count: 0 } };
+            Ok(Staged { source, arrays, rows: 0, bytes: 0 })
+        };
+        Ok(inputs.iter().zip(shapes.iter()).map(empty).collect::<Result<Vec<_>, PgError>>()?)
+    }
+
+    /// What the shards are sent for each input.
+    pub(super) fn texts_of(&self, job: &Assignment, inputs: &[Input]) -> Result<Vec<Rendered>, PgError> {
+        let tokens = sql::lex(&job.text, &self.state.sql_limits())?;
+        inputs.iter().map(|input| render(&input.text, &job.text, &tokens, None, None)).collect()
     }
 
     /// What the rest sees of what has come.

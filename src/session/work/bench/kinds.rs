@@ -79,6 +79,8 @@ pub struct Known {
     kinds: Mutex<LruCache<(ShardId, Oid, u64), Kind>>,
     /// What a plan's inputs are like, by their address. The plan's part is kept, so that no other takes their place.
     shapes: Mutex<LruCache<usize, (Arc<Work>, Shapes)>>,
+    /// The columns of prepared statements by their numbers: bodies of RowDescriptions.
+    described: Mutex<LruCache<u64, Option<Bytes>>>,
 }
 
 /// Of each input and of each of its columns, the type: its number on the shard that has described it, and what it is.
@@ -88,7 +90,11 @@ impl Known {
     /// Remembers about so many plans.
     pub fn new(capacity: usize) -> Known {
         let some = |capacity| NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
-        Known { kinds: Mutex::new(LruCache::new(some(TYPES))), shapes: Mutex::new(LruCache::new(some(capacity))) }
+        Known {
+            kinds: Mutex::new(LruCache::new(some(TYPES))),
+            shapes: Mutex::new(LruCache::new(some(capacity))),
+            described: Mutex::new(LruCache::new(some(capacity))),
+        }
     }
 
     fn shapes(&self, inputs: &[Input]) -> Option<Shapes> {
@@ -97,6 +103,15 @@ impl Known {
 
     pub(super) fn forget_shapes(&self, inputs: &[Input]) {
         self.shapes.lock().pop(&(inputs.as_ptr() as usize));
+    }
+
+    /// A prepared statement's columns, as far as they are known.
+    pub(super) fn described(&self, statement: u64) -> Option<Option<Bytes>> {
+        self.described.lock().get(&statement).cloned()
+    }
+
+    pub(super) fn learn_described(&self, statement: u64, columns: Option<Bytes>) {
+        self.described.lock().put(statement, columns);
     }
 
     /// A type, as far as it is known.

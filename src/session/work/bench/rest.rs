@@ -5,11 +5,10 @@ use std::task::Context;
 
 use bytes::{Bytes, BytesMut};
 
-use super::super::ask::{Ask, Desk, Taker, What};
+use super::super::ask::{Ask, Desk, Taker};
 use super::super::outlet::Outlet;
 use super::super::{Assignment, Stop};
 use super::fetch::{Staged, Types};
-use super::kinds::FIRST_OWN;
 use super::late;
 use crate::error::PgError;
 use crate::plan::gather::Text;
@@ -91,29 +90,5 @@ impl Session {
         let mut answer = Answer { outlet, deadline: self.deadline() };
         let mut replies = self.ask_taking(vec![ask], Some(&mut answer)).await?;
         Ok(replies.pop().map(|reply| reply.tag.into_bytes()).unwrap_or_default())
-    }
-
-    /// The types of the client's parameters. What the client has not said, a shard says of the client's own text, once for a statement.
-    pub(in crate::session) async fn types_of(&mut self, job: &Assignment, shard: ShardId) -> Result<Types, Stop> {
-        let Some(statement) = &job.statement else { return Ok(Types::default()) };
-        let declared = statement.types.clone();
-        let open = (0..statement.parameters).any(|n| declared.get(n).is_none_or(|oid| *oid == 0));
-        let home = self.state.vschema.home();
-        if !open {
-            return Ok(Types { oids: declared, shard: Some(home) });
-        }
-        if let Some(types) = statement.inferred.get() {
-            return Ok(Types { oids: types.to_vec(), shard: Some(home) });
-        }
-        let statement = statement.clone();
-        self.enlist_for(&crate::plan::Effects::default(), &[shard]).await?;
-        let ask = Ask { what: What::Describe, types: declared, rewritten: false, ..Ask::new(shard, job.text.clone()) };
-        let mut replies = self.ask_shards(vec![ask]).await?;
-        let oids = replies.pop().map(|reply| reply.types).unwrap_or_default();
-        // Numbers of the users' types are known by the shard whose they are: as everywhere the home shard's are remembered.
-        if shard == home || oids.iter().all(|oid| *oid < FIRST_OWN) {
-            let _ = statement.inferred.set(oids.clone().into());
-        }
-        Ok(Types { oids, shard: Some(shard) })
     }
 }

@@ -1,0 +1,104 @@
+//! Inputs: what the shards are asked for in the place of each use of a table.
+
+use std::sync::Arc;
+
+use super::columns::{Words, described};
+use super::{Edit, Front, Site, place, quote};
+use crate::error::PgError;
+use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
+use crate::plan::work::bench::Input;
+use crate::plan::{Gather, Requirement, Route};
+use crate::planner::{Planner, refuse};
+use crate::types::KeyspaceId;
+
+impl Planner<'_> {
+    /// The inputs for these uses of tables, and what of the statement they replace.
+    pub(super) fn inputs(&self, fetched: &[(&Site, Route)]) -> Result<(Vec<Input>, Vec<Edit>), PgError> {
+        let words = self.words();
+        let (mut inputs, mut edits) = (Vec::with_capacity(fetched.len()), Vec::new());
+        let mut kept = Vec::with_capacity(fetched.len());
+        for (site, route) in fetched {
+            let (input, columns) = self.input(site, route.clone(), &words)?;
+            let number = u16::try_from(inputs.len()).map_err(|_| refuse::construct("so many tables"))?;
+            let own = self.instances.get(site.instance).filter(|_| !site.aliased).map(|one| one.name.clone());
+            let rows = Piece::Input { input: number, alias: own };
+            edits.push(match site.front {
+                Front::Nothing => (site.name.clone(), vec![rows]),
+                Front::Only => (site.name.start - 1..site.name.end, vec![rows]),
+                Front::Table => (site.name.start - 1..site.name.end, vec![Piece::Words("SELECT * FROM".into()), rows]),
+            });
+            if !site.sample.is_empty() {
+                edits.push((site.sample.clone(), Vec::new()));
+            }
+            inputs.push(input);
+            kept.push((site.instance, columns));
+        }
+        self.widen_groups(&kept, &mut inputs, &mut edits)?;
+        Ok((inputs, edits))
+    }
+
+    /// One use of a table as an input, and the positions of its columns.
+    fn input(&self, site: &Site, route: Route, words: &Words<'_>) -> Result<(Input, Vec<usize>), PgError> {
+        let uncertain = || refuse::construct("this table reference");
+        let (relation, called) = self.relations.get(&site.instance).ok_or_else(uncertain)?;
+        let instance = self.instances.get(site.instance).ok_or_else(uncertain)?;
+        let kept = self.kept_columns(site, relation, called, words);
+        let alias = quote(&instance.name);
+        let list: Vec<String> =
+            kept.iter().filter_map(|at| Some(format!("{alias}.{}", quote(called.get(*at)?)))).collect();
+        let only = if site.front == Front::Only { "ONLY " } else { "" };
+        let mut from = format!("{only}{}.{}", quote(&relation.schema), quote(&relation.name));
+        if site.aliased {
+            from = format!("{from} AS {alias}");
+            if site.listed > 0 {
+                let names: Vec<String> = called.iter().take(site.listed).map(|name| quote(name)).collect();
+                from = format!("{from} ({})", names.join(", "));
+            }
+        }
+        let mut pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
+        if !site.sample.is_empty() {
+            pieces.push(Piece::Tokens(place(site.sample.start)?..place(site.sample.end)?));
+        }
+        let filters = self.filters_of(site.instance);
+        for (at, filter) in filters.iter().enumerate() {
+            pieces.push(Piece::Words(if at == 0 { "WHERE (".into() } else { ") AND (".into() }));
+            pieces.push(Piece::Tokens(place(filter.start)?..place(filter.end)?));
+        }
+        if !filters.is_empty() {
+            pieces.push(Piece::Words(")".into()));
+        }
+        let columns = kept.iter().filter_map(|at| relation.columns.get(*at)).map(described).collect();
+        let label = match &instance.name {
+            name if *name == relation.name => name.clone(),
+            name => format!("{} {name}", relation.name),
+        };
+        Ok((Input { label, route, text: Text { pieces }, columns, key: Vec::new() }, kept))
+    }
+
+    /// The shards that have such rows.
+    pub(super) fn input_route(
+        &self,
+        instance: usize,
+        keyspace: KeyspaceId,
+        found: &[Option<Result<Requirement, PgError>>],
+    ) -> Route {
+        let used = self.uses.iter().position(|used| used.instance == instance);
+        let keyed = match used.and_then(|at| found.get(at)) {
+            Some(Some(Ok(requirement))) => vec![requirement.clone()],
+            _ => Vec::new(),
+        };
+        Route { keyed, ..all_shards(keyspace) }
+    }
+}
+
+/// The route to all shards of a keyspace.
+pub(super) fn all_shards(keyspace: KeyspaceId) -> Route {
+    let (hidden, window) = (Hidden::Last(0), Window::default());
+    let gather = Gather { keyspace, text: None, hidden, merge: Merge::Concat, window };
+    Route { gather: Some(Arc::new(gather)), ..Route::default() }
+}
+
+/// A text of ours.
+pub(super) fn words(words: String) -> Text {
+    Text { pieces: vec![Piece::Words(words)] }
+}
