@@ -59,6 +59,7 @@ impl After {
 impl Session {
     /// What is known of a statement before it is sent.
     pub(super) fn note_effects(&mut self, effects: &Effects) {
+        self.noted |= effects.noted;
         if !effects.floating {
             self.transaction.settle();
         }
