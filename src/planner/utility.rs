@@ -4,6 +4,7 @@
 //! matched without regard to schema, so a column called like a sharded table refuses a statement too many, never one too few.
 
 mod alter;
+mod blocks;
 mod comment;
 mod create;
 mod homes;
@@ -146,7 +147,7 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
         Command::PrepareTransaction | Command::CommitPrepared | Command::RollbackPrepared => {
             Err(refuse::construct("prepared transactions of a client's own"))
         }
-        Command::Do => Err(refuse::construct("DO")),
+        Command::Do => return defined(blocks::plan(context, text, tokens), effects),
         Command::Call => call(context, text, tokens),
         Command::Ddl => {
             let result = ddl(context, text, tokens);
@@ -306,7 +307,9 @@ fn call(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, Pg
         }
         return Ok(route);
     }
-    Err(refuse::function(&name))
+    let refused = refuse::function(&name);
+    let hint = refused.hint.clone().unwrap_or_default();
+    Err(refused.with_hint(format!("{hint} Or say where it runs: /* goldseam: shard=s1 */ CALL ..., for operators.")))
 }
 
 fn ddl(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {

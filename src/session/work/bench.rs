@@ -106,7 +106,9 @@ impl Session {
     /// transaction would read.
     fn may_have_tables(&self, job: &Assignment, bench: &Bench) -> bool {
         let reads_tables = !bench.keyspaces.is_empty() || bench.fixed.is_some();
-        !job.effects.writes && (self.transaction.is_idle() || !reads_tables)
+        // Only the connection that has a temporary table sees it.
+        let temporary = bench.fixed.is_some() && bench.fixed == self.temporary_shard();
+        !temporary && !job.effects.writes && (self.transaction.is_idle() || !reads_tables)
     }
 
     /// What one statement's inputs may be together.

@@ -16,6 +16,9 @@ use crate::plan::work::Bench;
 use crate::session::Session;
 use crate::types::{Oid, ShardId};
 
+/// The number of statements that Goldseam makes for its own steps, which do not come back.
+const ERRAND: u64 = 0;
+
 impl Session {
     /// The types of the client's parameters. What the client has not said, a shard says, once for a statement. `home` is enlisted.
     pub(super) async fn types_of(&mut self, job: &Assignment, bench: &Bench, home: ShardId) -> Result<Types, Stop> {
@@ -40,7 +43,7 @@ impl Session {
         job: &Assignment,
         bench: &Bench,
     ) -> Result<Option<Bytes>, Stop> {
-        let number = job.statement.as_ref().map(|statement| statement.id);
+        let number = job.statement.as_ref().map(|statement| statement.id).filter(|number| *number != ERRAND);
         if let Some(known) = number.and_then(|number| self.shared.benches.described(number)) {
             return Ok(known);
         }
@@ -88,7 +91,9 @@ impl Session {
             if shard == self.state.vschema.home() || oids.iter().all(|oid: &Oid| *oid < FIRST_OWN) {
                 let _ = statement.inferred.set(oids.clone().into());
             }
-            self.shared.benches.learn_described(statement.id, columns.clone());
+            if statement.id != ERRAND {
+                self.shared.benches.learn_described(statement.id, columns.clone());
+            }
         }
         Ok((Types { oids, shard: Some(shard) }, columns))
     }
