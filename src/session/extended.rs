@@ -109,6 +109,18 @@ impl Session {
             self.forget_name(view.name);
             return Err((**error).clone().into());
         }
+        if plan.tables_are_apart(&self.state.vschema) {
+            // No server can judge it: what is wrong with it shows when it is described or run.
+            if let Err(trouble) = self.prove_all().await {
+                self.forget_name(view.name);
+                return Err(trouble);
+            }
+            let mut answer = BytesMut::new();
+            encode::parse_complete(&mut answer);
+            self.answer(answer);
+            self.journal.push(Change::Given(view.name.to_owned()));
+            return Ok(());
+        }
         self.batch.unproven.push(statement);
         self.journal.push(Change::Given(view.name.to_owned()));
         Ok(())
@@ -365,6 +377,10 @@ impl Session {
                     && Box::pin(self.describe_fetch_text(&statement.text)).await?
                 {
                     return Ok(());
+                }
+                let plan = self.plan_for(&statement);
+                if plan.tables_are_apart(&self.state.vschema) && !self.transaction.is_failed() {
+                    return Box::pin(self.describe_apart(&statement, &plan)).await;
                 }
                 let index = self.attach_for(&statement).await?;
                 self.prove(index);
