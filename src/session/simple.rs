@@ -42,7 +42,7 @@ impl Session {
                 return Box::pin(self.fetch_query(&name, moves, motion)).await;
             }
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
-                return Box::pin(self.simple_filled(filled.text)).await;
+                return Box::pin(self.simple_filled(&filled.text)).await;
             }
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
@@ -159,7 +159,7 @@ impl Session {
             decided
         };
         if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
-            return Box::pin(self.simple_filled(filled.text)).await;
+            return Box::pin(self.simple_filled(&filled.text)).await;
         }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
@@ -263,6 +263,9 @@ impl Session {
                     return Err(alone());
                 }
                 let (plan, destination) = self.decide(statement)?;
+                if self.waits_for_values(&plan, &destination) {
+                    return Err(alone());
+                }
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
             destinations.push(destination);

@@ -14,7 +14,7 @@ impl Session {
         let query = written(&job.text, tokens, fill.query.start, fill.query.end)?;
         self.renew_draft().await?;
         let text = format!("INSERT INTO {}.{} {query}", quoted(&fill.table.schema), quoted(&fill.table.name));
-        let (plan, destination) = self.decide(&text)?;
+        let (text, plan, destination) = self.decide_filled(&text).await?;
         if destination != Destination::Work {
             return Err(unfilled(&fill.table.name).into());
         }
