@@ -106,6 +106,12 @@ impl Sequences {
         *known.reset.lock() = Some(Instant::now());
     }
 
+    /// Sequences may have been made, dropped or restarted: nothing is known of any of them.
+    pub fn forget_all(&self) {
+        self.known.lock().clear();
+        self.allowed.lock().clear();
+    }
+
     /// Whether a role may draw from a sequence: `42501` if not.
     pub async fn check_privilege(&self, role: &str, sequence: &Sequence) -> Result<(), PgError> {
         let key = (role.to_owned(), sequence.clone());
@@ -187,17 +193,19 @@ impl Sequences {
             reached.extend(rows.into_iter().flatten().flatten().filter_map(|number| number.parse::<i64>().ok()));
         }
         let (Some(least), Some(most)) = (reached.iter().min(), reached.iter().max()) else { return Ok(()) };
-        // Only forwards, in the direction in which it counts.
-        let step = format!(
-            "{}; SELECT pg_catalog.setval('{text}', CASE WHEN q.seqincrement > 0 THEN {most} ELSE {least} END) \
-             FROM {name} s, pg_catalog.pg_sequence q WHERE q.seqrelid = '{text}'::pg_catalog.regclass \
-             AND CASE WHEN q.seqincrement > 0 THEN s.last_value < {most} OR (s.last_value = {most} AND NOT s.is_called) \
-             ELSE s.last_value > {least} OR (s.last_value = {least} AND NOT s.is_called) END",
-            lock(sequence),
-            text = name.replace('\'', "''"),
-        );
-        home.query(&step).await.map(drop)
+        home.query(&format!("{}; {}", lock(sequence), step(&name, *least, *most))).await.map(drop)
     }
+}
+
+/// Moves a sequence, given as SQL, behind where others have counted; only forwards, in the direction in which it counts.
+pub fn step(name: &str, least: i64, most: i64) -> String {
+    format!(
+        "SELECT pg_catalog.setval('{text}', CASE WHEN q.seqincrement > 0 THEN {most} ELSE {least} END) \
+         FROM {name} s, pg_catalog.pg_sequence q WHERE q.seqrelid = '{text}'::pg_catalog.regclass \
+         AND CASE WHEN q.seqincrement > 0 THEN s.last_value < {most} OR (s.last_value = {most} AND NOT s.is_called) \
+         ELSE s.last_value > {least} OR (s.last_value = {least} AND NOT s.is_called) END",
+        text = name.replace('\'', "''"),
+    )
 }
 
 /// The lock under which a sequence moves, until the end of the transaction that several statements of one message are.
