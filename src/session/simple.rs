@@ -50,7 +50,7 @@ impl Session {
                 return Box::pin(self.sized_query(&rewrite)).await;
             }
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
-                return Box::pin(self.simple_filled(filled.text)).await;
+                return Box::pin(self.simple_filled(&filled.text)).await;
             }
             let destination = self.fitting(&plan, text, None, destination).await?;
             if let Destination::Shards { shards, rows } = destination {
@@ -179,7 +179,7 @@ impl Session {
             decided
         };
         if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
-            return Box::pin(self.simple_filled(filled.text)).await;
+            return Box::pin(self.simple_filled(&filled.text)).await;
         }
         let destination = self.fitting(&plan, statement, None, destination).await?;
         if let Destination::Shards { shards, rows } = destination {
@@ -284,6 +284,9 @@ impl Session {
                     return Err(alone());
                 }
                 let (plan, destination) = self.decide(statement)?;
+                if self.waits_for_values(&plan, &destination) {
+                    return Err(alone());
+                }
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
             destinations.push(destination);

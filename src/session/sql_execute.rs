@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::command::quoted;
 use super::effects::After;
@@ -56,6 +56,13 @@ impl Session {
             let bound = BoundValues { text: &twin.text, literals: &twin.literals, types, bind: &view };
             self.resolve(&plan, &bound)?
         };
+        if let Some(filled) = self.fill(&twin.text, &plan, &destination, Some(twin.parameters)).await? {
+            let declared = execution.statement.sql_types.clone();
+            let statement = self.statement(&filled.text, &execution.statement.types, declared)?;
+            let quoted = |value: &Bytes| literal(&String::from_utf8_lossy(value));
+            let arguments = execution.arguments.iter().cloned().chain(filled.values.iter().map(quoted)).collect();
+            return Box::pin(self.execute_prepared(Execution { statement, arguments }, formats, simple)).await;
+        }
         match self.fitting(&plan, &twin.text, Some(&twin), destination).await? {
             Destination::Shards { shards, rows } => {
                 Box::pin(self.scatter_prepared(twin, &plan, (shards, rows), bind, simple)).await

@@ -117,6 +117,7 @@ impl Session {
         }
         self.check_cursor_name(&name)?;
         self.set_aside().await?;
+        let (query, plan, destination, bind) = self.query_filled(query, plan, destination, bind).await?;
         let formats: &[i16] = if options.binary { &[1] } else { &[] };
         let scroll = match options.scroll {
             Some(true) => Scroll::Yes,
