@@ -83,6 +83,7 @@ impl Session {
         if std::mem::take(&mut self.ddl) {
             // The client must not be told that its table exists before the planner knows it.
             self.state.topology.refresh().await;
+            self.shared.sequences.forget_all();
         }
         self.draft = None;
     }

@@ -77,6 +77,9 @@ impl Session {
     pub(super) async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
         let command = sql::classify(statement);
         if !self.transaction.is_failed() {
+            if let Command::Explain { route: true, analyze: true, .. } = command {
+                return Box::pin(self.measure_query(statement)).await;
+            }
             if let Some(declaration) = self.declaration(statement, &command)? {
                 Box::pin(self.declare(declaration)).await?;
                 self.answer_query(&Answer::tag("DECLARE CURSOR"));
