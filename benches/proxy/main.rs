@@ -16,10 +16,12 @@
 //! * [`pgbench`] is one run and its figures.
 //! * [`idle`] is the memory of a thousand clients that do nothing.
 //! * [`scatter`] is about statements over several shards; [`client`] counts the rows that they answer.
+//! * [`copy`] is about rows that a client copies in.
 //! * [`report`] prints Markdown.
 
 mod client;
 mod contenders;
+mod copy;
 mod idle;
 mod os;
 mod pgbench;

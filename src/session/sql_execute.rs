@@ -56,6 +56,11 @@ impl Session {
             let bound = BoundValues { text: &twin.text, literals: &twin.literals, types, bind: &view };
             self.resolve(&plan, &bound)?
         };
+        if !simple && plan.effects.noted && self.transaction.is_idle() {
+            // What lookups know of it is a part of its transaction, which lasts up to the Sync.
+            self.set_aside().await?;
+            self.begin_implicit();
+        }
         match destination {
             Destination::Shards { shards, rows } => {
                 Box::pin(self.scatter_prepared(twin, &plan, (shards, rows), bind, simple)).await

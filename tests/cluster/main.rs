@@ -9,6 +9,7 @@ mod ddl;
 mod differential;
 mod fixture;
 mod generator;
+mod lookup;
 mod once;
 mod operations;
 mod own;
