@@ -131,9 +131,7 @@ impl Session {
         }
         let mut numbers = HashMap::with_capacity(wanted.len());
         for (sequence, count) in wanted {
-            let role = self.login.user.clone();
-            self.shared.sequences.check_privilege(&role, &sequence).await?;
-            let drawn = self.shared.sequences.draw(&sequence, count).await?;
+            let drawn = self.draw_numbers(&sequence, count).await?;
             numbers.insert(sequence, drawn.into_iter());
         }
         let moment = if once.timed { Some(self.moment(destination).await?) } else { None };
@@ -146,6 +144,18 @@ impl Session {
             false => 0,
         };
         Ok(Values { moment, statement, numbers, node })
+    }
+
+    /// The next numbers of a sequence, of which the session remembers the last.
+    pub(super) async fn draw(&mut self, sequence: &Sequence, count: usize) -> Result<Vec<i64>, PgError> {
+        let role = self.login.user.clone();
+        self.shared.sequences.check_privilege(&role, sequence).await?;
+        let drawn = self.shared.sequences.draw(sequence, count).await?;
+        if let Some(last) = drawn.last() {
+            self.drawn.current.insert(sequence.clone(), *last);
+            self.drawn.last = Some(*last);
+        }
+        Ok(drawn)
     }
 
     /// When the transaction began.
