@@ -34,6 +34,8 @@ const FIRST: usize = 20;
 const BRISK: Duration = Duration::from_secs(5);
 /// A block that is older is not used any more.
 const FRESH: Duration = Duration::from_secs(60);
+/// A block is no more than this part of what is left to the sequence's end: a short sequence is not used up by those who wait.
+const SHARE: u32 = 64;
 /// So long after a `setval` no numbers are kept back: it may still be under way.
 const UNSETTLED: Duration = Duration::from_secs(10);
 /// The advisory lock's first key; the second is a hash of the sequence's name.
@@ -217,11 +219,11 @@ fn lock(sequence: &Sequence) -> String {
 async fn take(sequence: &Sequence, lease: &mut Backend, least: usize, wanted: usize) -> Result<Vec<i64>, PgError> {
     let name = sequence.quoted();
     let text = name.replace('\'', "''");
+    let left = "pg_catalog.floor((CASE WHEN q.seqincrement > 0 THEN q.seqmax ELSE q.seqmin END - s.last_value::numeric) / q.seqincrement)";
     let sql = format!(
         "{}; SELECT pg_catalog.nextval('{text}') FROM {name} s, pg_catalog.pg_sequence q, \
-         LATERAL pg_catalog.generate_series(1, CASE WHEN q.seqcycle THEN {least} ELSE GREATEST({least}, LEAST({wanted}, \
-         pg_catalog.floor((CASE WHEN q.seqincrement > 0 THEN q.seqmax ELSE q.seqmin END - s.last_value::numeric) / q.seqincrement) \
-         + (NOT s.is_called)::int))::bigint END) \
+         LATERAL pg_catalog.generate_series(1::bigint, CASE WHEN q.seqcycle THEN {least} \
+         ELSE GREATEST({least}, LEAST({wanted}, ({left} / {SHARE})::bigint)) END) \
          WHERE q.seqrelid = '{text}'::pg_catalog.regclass",
         lock(sequence)
     );

@@ -146,6 +146,18 @@ impl Session {
         Ok(Values { moment, statement, numbers, node })
     }
 
+    /// The next numbers of a sequence, of which the session remembers the last.
+    pub(super) async fn draw(&mut self, sequence: &Sequence, count: usize) -> Result<Vec<i64>, PgError> {
+        let role = self.login.user.clone();
+        self.shared.sequences.check_privilege(&role, sequence).await?;
+        let drawn = self.shared.sequences.draw(sequence, count).await?;
+        if let Some(last) = drawn.last() {
+            self.drawn.current.insert(sequence.clone(), *last);
+            self.drawn.last = Some(*last);
+        }
+        Ok(drawn)
+    }
+
     /// When the transaction began.
     async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
         if self.transaction.is_idle() {

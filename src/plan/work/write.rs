@@ -5,7 +5,10 @@
 //! names nothing around it, a query in WITH, a table beside the one that is written to), and their rows are kept. What is left of the statement
 //! reads them where it named the part: then each shard can do it for its own rows, or each row finds its shard.
 
+use std::sync::Arc;
+
 use crate::plan::gather::Text;
+use crate::plan::once::Sequence;
 use crate::types::{KeyType, KeyspaceId, VindexId};
 
 /// What is run first, and what is done then.
@@ -90,6 +93,8 @@ pub struct Rows {
     pub returning: bool,
     /// Each row gives exactly one: the n-th that comes back is of the n-th.
     pub ordered: bool,
+    /// Each row gets the next number of these sequences, as columns behind its own.
+    pub numbers: Vec<Arc<Sequence>>,
 }
 
 /// Rows that get a new key.

@@ -17,6 +17,7 @@ use crate::catalog::{ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::Verdict;
 use crate::plan::gather::Piece;
+use crate::plan::once::Sequence;
 use crate::plan::work::write::{Key, Last, Rows, Source, Target};
 use crate::planner::bench::{Edit, quote};
 use crate::planner::scope::{self, Place};
@@ -46,13 +47,25 @@ impl Dissection<'_> {
         let (table, relation) = match scope::place(&self.context, &parts)? {
             Place::Sharded { table, relation } => (table, relation),
             // Its rows are fetched first; where they go is planned anew.
-            _ => {
+            place => {
                 let Some(query) = insert.source.as_deref() else { return Err(Missing::Nothing) };
                 let stays = self.stays(name)?;
                 let mut edits = match &*query.body {
                     SetExpr::Values(_) => self.staged(query, &Around::default(), &stays)?,
                     _ => {
-                        let source = self.rows_of(query, &layout, Vec::new(), &[])?;
+                        let casts = match (&place, &*query.body) {
+                            (
+                                Place::Reference { relation, .. } | Place::Single { relation: Some(relation), .. },
+                                SetExpr::Select(select),
+                            ) => {
+                                let listed: Vec<String> = insert.columns.iter().filter_map(column_name).collect();
+                                let all = || relation.columns.iter().map(|column| column.name.clone()).collect();
+                                let targets: Vec<String> = if listed.is_empty() { all() } else { listed };
+                                self.cast_items(&select.projection, &targets, relation)
+                            }
+                            _ => Vec::new(),
+                        };
+                        let source = self.rows_of(query, &layout, casts, &[])?;
                         vec![(layout.rows.clone(), over(source))]
                     }
                 };
@@ -84,8 +97,23 @@ impl Dissection<'_> {
             Some(query) => targets.truncate(width(&query.body).unwrap_or(targets.len())),
         }
         let given = targets.len();
-        let missing: Vec<String> = keys.iter().filter(|key| !targets.contains(key)).cloned().collect();
-        targets.extend(missing.iter().cloned());
+        // A default that tells the time is told by the query, once for all rows; a sequence's numbers are put behind them.
+        let left = |column: &&crate::catalog::Column| !targets.contains(&column.name);
+        let computed = |column: &&crate::catalog::Column| match column.default {
+            ColumnDefault::Moment => true,
+            ColumnDefault::Sequence => false,
+            _ => keys.contains(&column.name),
+        };
+        let missing: Vec<String> =
+            relation.columns.iter().filter(left).filter(computed).map(|column| column.name.clone()).collect();
+        let (mut numbers, mut numbered, mut overriding) = (Vec::new(), Vec::new(), false);
+        for column in relation.columns.iter().filter(left).filter(|column| column.default == ColumnDefault::Sequence) {
+            let sequence = sequence_of(&self.context, column);
+            numbers.push(sequence.ok_or_else(|| refuse::sequence_default(&table.name, &column.name))?);
+            numbered.push(column.name.clone());
+            overriding |= column.supply.always;
+        }
+        targets.extend(missing.iter().chain(&numbered).cloned());
         let key = |name: &String| {
             let column = relation.column(name).and_then(|at| relation.columns.get(at));
             let (column, key_type) = column.zip(key_type_of(relation, name)).ok_or_else(|| defaulted(table, relation, name))?;
@@ -94,16 +122,6 @@ impl Dissection<'_> {
             Ok(Key { name: name.clone(), key_type, type_name, column: at })
         };
         let keys = keys.iter().map(key).collect::<Result<Vec<_>, PgError>>()?;
-        for column in &relation.columns {
-            let defaults = !targets.contains(&column.name) || missing.contains(&column.name);
-            match column.default {
-                ColumnDefault::Sequence if defaults => {
-                    return Err(refuse::sequence_default(&table.name, &column.name));
-                }
-                ColumnDefault::Moment if defaults => return Err(moment(&column.name)),
-                _ => {}
-            }
-        }
         let source = match insert.source.as_deref() {
             None => {
                 let mut pieces = vec![Piece::Words("VALUES (".into())];
@@ -126,16 +144,19 @@ impl Dissection<'_> {
         };
         let mut edits: Vec<Edit> = Vec::new();
         if layout.list.is_empty() {
-            if !missing.is_empty() {
+            if targets.len() > given {
                 let list: Vec<String> = targets.iter().map(|name| quote(name)).collect();
                 edits.push((layout.named..layout.named, vec![Piece::Words(format!("({})", list.join(", ")))]));
             }
-        } else if !missing.is_empty() {
-            let more: Vec<String> = missing.iter().map(|name| format!(", {}", quote(name))).collect();
+        } else if targets.len() > given {
+            let more: Vec<String> = targets[given..].iter().map(|name| format!(", {}", quote(name))).collect();
             edits.push((layout.list.end - 1..layout.list.end - 1, vec![Piece::Words(more.concat())]));
         }
         // DEFAULT VALUES is no part of it.
-        let head = self.text_of(rest.start..layout.rows.start, edits)?;
+        let mut head = self.text_of(rest.start..layout.rows.start, edits)?;
+        if overriding {
+            head.pieces.push(Piece::Words("OVERRIDING SYSTEM VALUE".into()));
+        }
         let stays = Stays { target: None, keyspace: Some(table.keyspace), shard: None };
         let mut tail = self.staged(&insert.on, &Around::default(), &stays)?;
         tail.extend(self.staged(&insert.returning, &Around::default(), &stays)?);
@@ -155,7 +176,8 @@ impl Dissection<'_> {
         let target = Target { table: table.name.clone(), sql, keyspace: table.keyspace, vindex: *vindex, keys };
         let tail = self.text_of(layout.tail.clone(), tail)?;
         let returning = insert.returning.is_some();
-        Ok(Rows { source, target, head, tail, returning, ordered: returning && !swallows && !relation.has_triggers })
+        let ordered = returning && !swallows && !relation.has_triggers;
+        Ok(Rows { source, target, head, tail, returning, ordered, numbers })
     }
 
     /// The parts of an INSERT.
@@ -248,8 +270,7 @@ impl Dissection<'_> {
                             return Err(refuse::construct("DEFAULT for a generated column in such an INSERT"));
                         }
                         ColumnDefault::Sequence => return Err(refuse::sequence_default(&relation.name, target)),
-                        ColumnDefault::Moment => return Err(moment(target)),
-                        ColumnDefault::None | ColumnDefault::Expression => {}
+                        ColumnDefault::None | ColumnDefault::Expression | ColumnDefault::Moment => {}
                     }
                     edits.push((term, vec![Piece::Words("(".into()), Piece::Default(target.clone()), end]));
                     continue;
@@ -343,8 +364,9 @@ fn default_of(relation: &Relation, column: &str) -> ColumnDefault {
     super::default_of(relation, column).unwrap_or(ColumnDefault::None)
 }
 
-fn moment(column: &str) -> PgError {
-    PgError::unsupported(format!("the default of column \"{column}\" in a write over several shards"))
-        .with_detail("Each shard would take the time from its own clock, and the rows would differ.")
-        .with_hint("Give the time as a parameter or a literal.")
+/// The sequence that fills a column.
+fn sequence_of(context: &crate::planner::Context<'_>, column: &crate::catalog::Column) -> Option<std::sync::Arc<Sequence>> {
+    let (schema, name) = column.supply.sequence.as_ref()?;
+    let identity = column.supply.expression.is_none();
+    crate::planner::once::spread_sequence(context, schema, name, identity).map(std::sync::Arc::new)
 }

@@ -88,6 +88,17 @@ impl Session {
     /// Runs it wherever its plan leads.
     pub(super) async fn run_errand(&mut self, errand: &Errand) -> Result<Done, Stop> {
         let (statement, bind, plan, destination) = self.judge_errand(errand)?;
+        if let Some(filled) = self.fill(&errand.sql, &plan, &destination, Some(errand.values.len())).await? {
+            let more = filled.values.into_iter().map(|value| (Format::Text, Some(value)));
+            let filled = Errand {
+                sql: filled.text,
+                types: errand.types.clone(),
+                values: errand.values.iter().cloned().chain(more).collect(),
+                formats: errand.formats.clone(),
+                writes: errand.writes,
+            };
+            return Box::pin(self.run_errand(&filled)).await;
+        }
         match destination {
             Destination::Shards { shards, rows } => {
                 let shard = shards.first().copied();

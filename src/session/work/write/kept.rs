@@ -11,7 +11,7 @@ use super::errand::Done;
 use crate::error::PgError;
 use crate::merge;
 use crate::plan::render::{Rows, Source, SourceColumn};
-use crate::protocol::answer;
+use crate::protocol::{answer, encode};
 use crate::protocol::frame::HEADER;
 use crate::protocol;
 use crate::session::Session;
@@ -70,6 +70,33 @@ impl Session {
         }
         let rows = count(&done.rows);
         Ok(Kept { columns, frames: done.rows, rows })
+    }
+}
+
+impl Session {
+    /// The rows with the numbers that each gets from sequences behind them.
+    pub(super) async fn numbered(&mut self, kept: &Kept, rows: &crate::plan::work::write::Rows) -> Result<Kept, Stop> {
+        let mut numbered = kept.clone();
+        for sequence in &rows.numbers {
+            let count = usize::try_from(numbered.rows).unwrap_or(usize::MAX);
+            let numbers = self.draw(sequence, count).await?;
+            let mut frames = BytesMut::with_capacity(numbered.frames.len() + count * 12);
+            for (message, number) in numbered.messages().zip(numbers) {
+                let mut row = values(message)?;
+                let number = number.to_be_bytes();
+                row.push(Some(&number));
+                encode::data_row(&mut frames, row.into_iter());
+            }
+            numbered.frames = frames;
+            numbered.columns.push(KeptColumn {
+                name: sequence.name.clone(),
+                oid: oid::INT8,
+                type_name: "pg_catalog.int8".into(),
+                text: false,
+                as_text: false,
+            });
+        }
+        Ok(numbered)
     }
 }
 
