@@ -69,6 +69,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
         sets: false,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
+        noted: false,
         tally: None,
     }
 }
@@ -334,6 +335,7 @@ impl Planner<'_> {
             sets: false,
             ddl: false,
             pin: self.pin,
+            noted: false,
             tally: None,
         }
     }
