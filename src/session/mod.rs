@@ -31,6 +31,7 @@ mod fresh;
 mod gate;
 mod io;
 mod layout;
+mod last_agent;
 mod local;
 pub mod meter;
 mod once;

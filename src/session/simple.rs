@@ -134,6 +134,7 @@ impl Session {
                     let shard = self.locate(destination).await?;
                     self.admit(shard, &effects)?;
                     self.attach(shard).await?;
+                    self.note_notification(statement);
                     if let (false, Some(index)) = (then.is_empty(), self.attached) {
                         // In extended form, so that all of it is one transaction and the client sees one answer.
                         self.note_effects(&effects);
@@ -227,6 +228,7 @@ impl Session {
         self.attach(shard).await?;
         for statement in statements {
             self.note_cursor(statement, shard)?;
+            self.note_notification(statement);
         }
         self.forward_query(frame, &effects, afters, &tallies);
         Ok(())
@@ -310,10 +312,14 @@ impl Session {
             false => protocol::frontend::query(&frame[protocol::frame::HEADER..])?,
         };
         self.admit_state(&destination, effects)?;
+        let notifies = effects.writes && destination == Destination::Home;
         let shard = self.locate(self.toward_cursor(destination, text)).await?;
         self.admit(shard, effects)?;
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
+        if notifies {
+            self.note_notification(text);
+        }
         self.note_cursor(text, shard)?;
         self.note_effects(effects);
         self.meter_sent(effects.tally.as_ref());
