@@ -164,7 +164,7 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         }
         Ok(statement @ Statement::Merge(_)) => {
             let plan = utility::by_names(context, text, tokens, effects(), "MERGE");
-            return if scatter { write::plan_in_steps(context, text, tokens, &statement, plan) } else { plan };
+            return if scatter { write::plan_in_steps(context, text, tokens, &statement, plan, None) } else { plan };
         }
         Ok(_) => return utility::by_names(context, text, tokens, effects(), "this statement"),
         Err(words) => {
@@ -215,7 +215,8 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         Err(error) => Verdict::Refuse(Box::new(error)),
     };
     let plan = Plan { verdict, effects, literal };
-    if scatter { write::plan_in_steps(context, text, tokens, &statement, plan) } else { plan }
+    let once = planner.template.take().map(std::sync::Arc::new);
+    if scatter { write::plan_in_steps(context, text, tokens, &statement, plan, once) } else { plan }
 }
 
 /// One column that a query puts out.

@@ -102,6 +102,22 @@ impl Session {
         Ok(Some(filled))
     }
 
+    /// The next numbers of a sequence, for rows that a statement makes.
+    pub(super) async fn numbers(&mut self, sequence: &Sequence, count: u64) -> Result<Vec<i64>, PgError> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let role = self.login.user.clone();
+        self.shared.sequences.check_privilege(&role, sequence).await?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let drawn = self.shared.sequences.draw(sequence, count).await?;
+        if let Some(last) = drawn.last() {
+            self.drawn.current.insert(sequence.clone(), *last);
+            self.drawn.last = Some(*last);
+        }
+        Ok(drawn)
+    }
+
     /// Whether a statement cannot go as it is.
     fn must_fill(&self, once: &Once, destination: &Destination) -> bool {
         if once.always || (once.has_last && self.drawn.last.is_some()) {
@@ -149,7 +165,7 @@ impl Session {
     }
 
     /// When the transaction began.
-    async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
+    pub(super) async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
         if self.transaction.is_idle() {
             return Ok(fresh::moment());
         }

@@ -5,7 +5,10 @@
 //! names nothing around it, a query in WITH, a table beside the one that is written to), and their rows are kept. What is left of the statement
 //! reads them where it named the part: then each shard can do it for its own rows, or each row finds its shard.
 
+use std::sync::Arc;
+
 use crate::plan::gather::Text;
+use crate::plan::once::Sequence;
 use crate::types::{KeyType, KeyspaceId, VindexId};
 
 /// What is run first, and what is done then.
@@ -90,7 +93,14 @@ pub struct Rows {
     pub returning: bool,
     /// Each row gives exactly one: the n-th that comes back is of the n-th.
     pub ordered: bool,
+    /// Sequences whose next numbers are columns behind the source's.
+    pub numbers: Vec<Arc<Sequence>>,
+    /// How many columns the source has, where the columns behind them depend on it.
+    pub width: Option<usize>,
 }
+
+/// In a [`Piece::Default`](crate::plan::gather::Piece::Default), in place of a column's name: when the transaction began.
+pub const MOMENT: &str = "\0now";
 
 /// Rows that get a new key.
 #[derive(Debug, Clone)]

@@ -121,6 +121,8 @@ impl Dissection<'_> {
         let mut edits = vec![source.1];
         edits.extend(self.staged(&merge.on, &around, &stays)?);
         edits.extend(self.staged(&merge.clauses, &around, &stays)?);
+        let moments = self.moments(rest.clone(), &edits)?;
+        edits.extend(moments);
         let text = self.text_of(rest, edits)?;
         let sql = format!("{}.{}", quote(&relation.schema), quote(&relation.name));
         let target = Target { table: table.name.clone(), sql, keyspace: table.keyspace, vindex: *vindex, keys };
@@ -200,7 +202,7 @@ impl Dissection<'_> {
     }
 
     /// No function in the statement may read tables.
-    fn no_readers(&self) -> Result<(), PgError> {
+    pub fn no_readers(&self) -> Result<(), PgError> {
         let tokens = self.tokens();
         for at in self.body.clone() {
             if tokens.kind(at + 1) != Some(TokenKind::LeftParen) || at + 1 >= self.body.end {

@@ -5,18 +5,22 @@
 //! errors. A key that the statement leaves to its default gets what the default's expression gives, as one more column of the query.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Insert, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Value};
+use sqlparser::ast::{
+    Expr, Insert, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableFactor, TableObject, Value,
+};
 
 use super::staged::{Dissection, Stays};
-use super::names::Around;
+use super::names::{Around, columns_of};
 use super::steps::Missing;
 use super::types::without_length;
 use super::{column_name, defaulted, is_default, key_type_of};
-use crate::catalog::{ColumnDefault, Relation};
+use crate::catalog::{Column, ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::Verdict;
 use crate::plan::gather::Piece;
+use crate::plan::once::Sequence;
 use crate::plan::work::write::{Key, Last, Rows, Source, Target};
 use crate::planner::bench::{Edit, quote};
 use crate::planner::scope::{self, Place};
@@ -78,14 +82,38 @@ impl Dissection<'_> {
         let listed: Option<Vec<String>> = insert.columns.iter().map(column_name).collect();
         let listed = listed.ok_or_else(|| refuse::construct("INSERT into part of a column"))?;
         let all: Vec<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
-        let mut targets = if listed.is_empty() { all } else { listed };
-        match insert.source.as_deref() {
-            None => targets.clear(),
-            Some(query) => targets.truncate(width(&query.body).unwrap_or(targets.len())),
+        let listed_none = listed.is_empty();
+        let mut targets = if listed_none { all } else { listed };
+        if insert.source.is_none() {
+            targets.clear();
+        }
+        if let (Some(query), true) = (insert.source.as_deref(), listed_none) {
+            match self.width(&query.body) {
+                Some(width) => targets.truncate(width),
+                None if relation.columns.iter().any(is_counted) => {
+                    return Err(refuse::construct("INSERT of a query whose columns are not known"));
+                }
+                None => {}
+            }
         }
         let given = targets.len();
-        let missing: Vec<String> = keys.iter().filter(|key| !targets.contains(key)).cloned().collect();
-        targets.extend(missing.iter().cloned());
+        let (mut missing, mut counted, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut always = false;
+        for column in relation.columns.iter().filter(|column| !targets.contains(&column.name)) {
+            match column.default {
+                ColumnDefault::Sequence => {
+                    let uncertain = || refuse::sequence_default(&table.name, &column.name);
+                    let (schema, name) = column.supply.sequence.as_ref().ok_or_else(uncertain)?;
+                    numbers.push(Arc::new(self.sequence(schema, name, column).ok_or_else(uncertain)?));
+                    counted.push(column.name.clone());
+                    always |= column.supply.always;
+                }
+                ColumnDefault::Moment => missing.push(column.name.clone()),
+                _ if keys.contains(&column.name) => missing.push(column.name.clone()),
+                _ => {}
+            }
+        }
+        targets.extend(missing.iter().chain(&counted).cloned());
         let key = |name: &String| {
             let column = relation.column(name).and_then(|at| relation.columns.get(at));
             let (column, key_type) = column.zip(key_type_of(relation, name)).ok_or_else(|| defaulted(table, relation, name))?;
@@ -94,21 +122,15 @@ impl Dissection<'_> {
             Ok(Key { name: name.clone(), key_type, type_name, column: at })
         };
         let keys = keys.iter().map(key).collect::<Result<Vec<_>, PgError>>()?;
-        for column in &relation.columns {
-            let defaults = !targets.contains(&column.name) || missing.contains(&column.name);
-            match column.default {
-                ColumnDefault::Sequence if defaults => {
-                    return Err(refuse::sequence_default(&table.name, &column.name));
-                }
-                ColumnDefault::Moment if defaults => return Err(moment(&column.name)),
-                _ => {}
-            }
-        }
         let source = match insert.source.as_deref() {
             None => {
                 let mut pieces = vec![Piece::Words("VALUES (".into())];
-                self.append_defaults(&missing, relation, "", &mut pieces);
-                pieces.push(Piece::Words(")".into()));
+                if missing.is_empty() {
+                    pieces = vec![Piece::Words("SELECT".into())];
+                } else {
+                    self.append_defaults(&missing, relation, "", &mut pieces);
+                    pieces.push(Piece::Words(")".into()));
+                }
                 let text = crate::plan::gather::Text { pieces };
                 self.add(Source { label: "defaults".into(), text, names: Vec::new() })?
             }
@@ -125,24 +147,33 @@ impl Dissection<'_> {
             }
         };
         let mut edits: Vec<Edit> = Vec::new();
+        let more: Vec<&String> = missing.iter().chain(&counted).collect();
+        let overriding = if always { " OVERRIDING SYSTEM VALUE" } else { "" };
         if layout.list.is_empty() {
-            if !missing.is_empty() {
+            if !more.is_empty() {
                 let list: Vec<String> = targets.iter().map(|name| quote(name)).collect();
-                edits.push((layout.named..layout.named, vec![Piece::Words(format!("({})", list.join(", ")))]));
+                edits.push((layout.named..layout.named, vec![Piece::Words(format!("({}){overriding}", list.join(", ")))]));
             }
-        } else if !missing.is_empty() {
-            let more: Vec<String> = missing.iter().map(|name| format!(", {}", quote(name))).collect();
-            edits.push((layout.list.end - 1..layout.list.end - 1, vec![Piece::Words(more.concat())]));
+        } else if !more.is_empty() {
+            let more: Vec<String> = more.iter().map(|name| format!(", {}", quote(name))).collect();
+            let place = layout.list.end - 1;
+            edits.push((place..place + 1, vec![Piece::Words(format!("{}){overriding}", more.concat()))]));
         }
         // DEFAULT VALUES is no part of it.
         let head = self.text_of(rest.start..layout.rows.start, edits)?;
         let stays = Stays { target: None, keyspace: Some(table.keyspace), shard: None };
-        let mut tail = self.staged(&insert.on, &Around::default(), &stays)?;
-        tail.extend(self.staged(&insert.returning, &Around::default(), &stays)?);
+        let mut around = Around::default();
+        around.columns.extend(relation.columns.iter().map(|column| column.name.clone()));
+        let mut tail = self.staged(&insert.on, &around, &stays)?;
+        tail.extend(self.staged(&insert.returning, &around, &stays)?);
         if !tail.is_empty() {
-            return Err(refuse::construct("a sub-query in ON CONFLICT or RETURNING of such an INSERT"));
+            self.no_readers()?;
         }
-        self.judge(&targets, layout)?;
+        let answer = self.find(layout.tail.clone(), "returning").unwrap_or(layout.tail.end);
+        self.no_moments(answer..layout.tail.end)?;
+        let moments = self.moments(layout.tail.start..answer, &tail)?;
+        tail.extend(moments);
+        self.judge(&targets, layout, &tail)?;
         let swallows = match &insert.on {
             None => false,
             Some(OnInsert::OnConflict(conflict)) => match &conflict.action {
@@ -155,7 +186,76 @@ impl Dissection<'_> {
         let target = Target { table: table.name.clone(), sql, keyspace: table.keyspace, vindex: *vindex, keys };
         let tail = self.text_of(layout.tail.clone(), tail)?;
         let returning = insert.returning.is_some();
-        Ok(Rows { source, target, head, tail, returning, ordered: returning && !swallows && !relation.has_triggers })
+        let ordered = returning && !swallows && !relation.has_triggers;
+        let width = (!missing.is_empty() || !numbers.is_empty()).then_some(given + missing.len());
+        Ok(Rows { source, target, head, tail, returning, ordered, numbers, width })
+    }
+
+    /// A sequence that several shards have.
+    fn sequence(&self, schema: &str, name: &str, column: &Column) -> Option<Sequence> {
+        let relation = self.context.catalog.relations.get(&(schema.to_owned(), name.to_owned()))?;
+        let (home, others) = relation.shards.split_first()?;
+        let identity = column.supply.always;
+        Some(Sequence { schema: schema.into(), name: name.into(), home: *home, others: others.to_vec(), identity })
+    }
+
+    /// How many columns a query puts out, if its text says it.
+    fn width(&self, body: &SetExpr) -> Option<usize> {
+        match body {
+            SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+            SetExpr::Select(select) => {
+                let mut count = 0;
+                for item in &select.projection {
+                    count += match item {
+                        SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => 1,
+                        SelectItem::Wildcard(_) => self.columns_in(&select.from)?,
+                        _ => return None,
+                    };
+                }
+                Some(count)
+            }
+            SetExpr::SetOperation { left, .. } => self.width(left),
+            SetExpr::Query(query) => self.width(&query.body),
+            _ => None,
+        }
+    }
+
+    /// How many columns a star means.
+    fn columns_in(&self, list: &[sqlparser::ast::TableWithJoins]) -> Option<usize> {
+        let mut count = 0;
+        for item in list {
+            let plain = |join: &sqlparser::ast::Join| match &join.join_operator {
+                sqlparser::ast::JoinOperator::Join(constraint)
+                | sqlparser::ast::JoinOperator::Inner(constraint)
+                | sqlparser::ast::JoinOperator::Left(constraint)
+                | sqlparser::ast::JoinOperator::LeftOuter(constraint)
+                | sqlparser::ast::JoinOperator::Right(constraint)
+                | sqlparser::ast::JoinOperator::RightOuter(constraint)
+                | sqlparser::ast::JoinOperator::FullOuter(constraint)
+                | sqlparser::ast::JoinOperator::CrossJoin(constraint) => {
+                    matches!(constraint, sqlparser::ast::JoinConstraint::On(_) | sqlparser::ast::JoinConstraint::None)
+                }
+                _ => false,
+            };
+            if !item.joins.iter().all(plain) {
+                return None;
+            }
+            for factor in std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)) {
+                count += match factor {
+                    TableFactor::Table { name, args: None, .. } => {
+                        let parts = scope::parts(name)?;
+                        if self.named.iter().any(|named| parts.len() == 1 && named.name == parts[0]) {
+                            return None;
+                        }
+                        let columns = columns_of(&self.context, &parts);
+                        if columns.is_empty() { return None } else { columns.len() }
+                    }
+                    TableFactor::Derived { subquery, .. } => self.width(&subquery.body)?,
+                    _ => return None,
+                };
+            }
+        }
+        Some(count)
     }
 
     /// The parts of an INSERT.
@@ -248,8 +348,7 @@ impl Dissection<'_> {
                             return Err(refuse::construct("DEFAULT for a generated column in such an INSERT"));
                         }
                         ColumnDefault::Sequence => return Err(refuse::sequence_default(&relation.name, target)),
-                        ColumnDefault::Moment => return Err(moment(target)),
-                        ColumnDefault::None | ColumnDefault::Expression => {}
+                        ColumnDefault::None | ColumnDefault::Expression | ColumnDefault::Moment => {}
                     }
                     edits.push((term, vec![Piece::Words("(".into()), Piece::Default(target.clone()), end]));
                     continue;
@@ -291,7 +390,7 @@ impl Dissection<'_> {
     }
 
     /// A plain INSERT in its stead must not be refused: its table may be written to, and what stands behind the rows may be run.
-    fn judge(&self, targets: &[String], layout: &Layout) -> Result<(), PgError> {
+    fn judge(&self, targets: &[String], layout: &Layout, tail: &[Edit]) -> Result<(), PgError> {
         let tokens = self.tokens();
         let text = |range: Range<usize>| match (tokens.get(range.start), tokens.get(range.end.wrapping_sub(1))) {
             (Some(first), Some(last)) if !range.is_empty() => {
@@ -303,8 +402,23 @@ impl Dissection<'_> {
         let columns: Vec<String> = targets.iter().map(|name| quote(name)).collect();
         let insert = (self.body.start..start).rev().find(|at| tokens.is(*at, "insert")).unwrap_or(self.body.start);
         let values = vec!["NULL"; columns.len()].join(", ");
-        let statement =
-            format!("{} ({}) VALUES ({values}) {}", text(insert..start), columns.join(", "), text(layout.tail.clone()));
+        // What is run first stands for itself.
+        let mut edits: Vec<&Edit> = tail.iter().collect();
+        edits.sort_by_key(|(range, _)| range.start);
+        let (mut behind, mut at) = (String::new(), layout.tail.start);
+        for (range, pieces) in edits {
+            let instead = match pieces.first() {
+                Some(Piece::Words(_)) => "SELECT NULL".to_string(),
+                Some(Piece::Input { alias, .. }) => {
+                    format!("(SELECT NULL){}", alias.as_ref().map(|alias| format!(" AS {}", quote(alias))).unwrap_or_default())
+                }
+                _ => "NULL".to_string(),
+            };
+            behind.push_str(&format!("{} {instead} ", text(at..range.start)));
+            at = range.end;
+        }
+        behind.push_str(text(at..layout.tail.end));
+        let statement = format!("{} ({}) VALUES ({values}) {behind}", text(insert..start), columns.join(", "));
         let tokens = sql::lex(&statement, &self.context.limits)?;
         match plan_query(&self.context, &statement, &tokens, false).verdict {
             Verdict::Refuse(error) => Err(PgError { position: None, ..*error }),
@@ -318,20 +432,9 @@ fn over(input: u16) -> Vec<Piece> {
     vec![Piece::Words("SELECT * FROM".into()), Piece::Input { input, alias: Some("goldseam".into()) }]
 }
 
-/// How many columns a query puts out, if its text says it.
-fn width(body: &SetExpr) -> Option<usize> {
-    match body {
-        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
-        SetExpr::Select(select) => {
-            let plain = |item: &SelectItem| {
-                matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
-            };
-            select.projection.iter().all(plain).then_some(select.projection.len())
-        }
-        SetExpr::SetOperation { left, .. } => width(left),
-        SetExpr::Query(query) => width(&query.body),
-        _ => None,
-    }
+/// Whether a column is left to something that has to be one for all shards.
+fn is_counted(column: &Column) -> bool {
+    matches!(column.default, ColumnDefault::Sequence | ColumnDefault::Moment)
 }
 
 fn type_of(relation: &Relation, column: &str) -> String {
@@ -341,10 +444,4 @@ fn type_of(relation: &Relation, column: &str) -> String {
 
 fn default_of(relation: &Relation, column: &str) -> ColumnDefault {
     super::default_of(relation, column).unwrap_or(ColumnDefault::None)
-}
-
-fn moment(column: &str) -> PgError {
-    PgError::unsupported(format!("the default of column \"{column}\" in a write over several shards"))
-        .with_detail("Each shard would take the time from its own clock, and the rows would differ.")
-        .with_hint("Give the time as a parameter or a literal.")
 }

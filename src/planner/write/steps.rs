@@ -19,7 +19,7 @@ use crate::error::PgError;
 use crate::plan::gather::Piece;
 use crate::plan::work::Write;
 use crate::plan::work::write::{Last, Source};
-use crate::plan::{Plan, Route, Steps, Verdict, Work};
+use crate::plan::{Once, Plan, Route, Steps, Verdict, Work};
 use crate::planner::bench::quote;
 use crate::planner::scope::{self, Place};
 use crate::planner::{Context, Planner, refuse};
@@ -34,6 +34,7 @@ pub fn plan_in_steps(
     tokens: &[Token],
     statement: &Statement,
     plan: Plan,
+    once: Option<Arc<Once>>,
 ) -> Plan {
     let Plan { verdict, mut effects, literal } = plan;
     let writes = |query: &Query| {
@@ -43,12 +44,17 @@ pub fn plan_in_steps(
     if matches!(statement, Statement::Query(query) if !writes(query)) {
         return Plan { verdict, effects, literal };
     }
+    // The rest of one that has been taken apart is not taken apart again.
+    let rest = matches!(statement, Statement::Update(_) | Statement::Delete(_) | Statement::Merge(_));
+    if rest && text.contains(") AS goldseam (c0") {
+        return Plan { verdict, effects, literal };
+    }
     let planner = Planner::new(context, text, tokens);
     let routed = match verdict {
         Verdict::Route(route) => Ok(route),
         Verdict::Refuse(error) => Err(*error),
     };
-    let verdict = match in_steps(context, text, &planner.tokens, planner.body.clone(), statement, routed) {
+    let verdict = match in_steps(context, text, &planner.tokens, planner.body.clone(), statement, routed, once) {
         Ok(route) => {
             if route.work.is_some() {
                 (effects.writes, effects.floating) = (true, false);
@@ -68,9 +74,10 @@ fn in_steps(
     body: Range<usize>,
     statement: &Statement,
     routed: Result<Route, PgError>,
+    once: Option<Arc<Once>>,
 ) -> Result<Route, PgError> {
     let always = match &routed {
-        Ok(route) if route.work.is_some() => return routed,
+        Ok(route) if route.work.is_some() || route.once.as_ref().is_some_and(|once| once.always) => return routed,
         Ok(route) if route.keyed.is_empty() => return routed,
         // What goes to several shards as it is does so; but keys of a directory are looked up one by one.
         Ok(route) if route.gather.is_some() && !is_directory(context, route) => return routed,
@@ -86,7 +93,7 @@ fn in_steps(
             let work = Some(Arc::new(Work { always, steps: Steps::Write(write) }));
             Ok(match routed {
                 Ok(route) => Route { work, ..route },
-                Err(_) => Route { work, reasons, ..Route::default() },
+                Err(_) => Route { work, reasons, once, ..Route::default() },
             })
         }
         Err(Missing::Nothing) => routed,

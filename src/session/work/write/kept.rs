@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::super::Stop;
 use super::super::bench::Staged;
@@ -91,6 +91,25 @@ impl Kept {
         let columns = self.columns.iter().enumerate().map(|(at, column)| column.source(called(at, column)));
         let source = Source { columns: columns.collect(), rows: Rows::Arrays { count: rows } };
         Staged { source, arrays: self.arrays(frames), rows, bytes: frames.len() as u64 }
+    }
+
+    /// One more column, of numbers.
+    pub fn append(&mut self, numbers: &[i64]) {
+        let mut frames = BytesMut::with_capacity(self.frames.len() + numbers.len() * 12);
+        for (message, number) in self.messages().zip(numbers) {
+            let body = message.get(HEADER..).unwrap_or_default();
+            let count = body.get(..2).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
+            frames.put_u8(b'D');
+            // Its own length, and twelve bytes more.
+            frames.put_u32(body.len() as u32 + 4 + 12);
+            frames.put_u16(count + 1);
+            frames.put_slice(body.get(2..).unwrap_or_default());
+            frames.put_u32(8);
+            frames.put_i64(*number);
+        }
+        self.frames = frames;
+        let (name, type_name) = ("goldseam".to_string(), Arc::from("pg_catalog.int8"));
+        self.columns.push(KeptColumn { name, oid: oid::INT8, type_name, text: false, as_text: false });
     }
 
     /// One array for each column. Messages are whole rows by now: anything else would be a mistake of ours.
