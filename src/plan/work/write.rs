@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::plan::gather::Text;
 use crate::plan::once::Sequence;
-use crate::types::{KeyType, KeyspaceId, VindexId};
+use crate::types::{KeyType, KeyspaceId, ShardId, VindexId};
 
 /// What is run first, and what is done then.
 #[derive(Debug, Clone)]
@@ -134,11 +134,24 @@ pub struct Column {
     pub generated: bool,
 }
 
+/// Which shards get which of the rows that are merged.
+#[derive(Debug, Clone)]
+pub enum To {
+    /// Each row goes where its key leads; a key's name is that of the source's column. Without keys every shard of the keyspace gets all.
+    Keys(Target),
+    /// All go to every shard of the keyspace, which all do the same.
+    Copies(KeyspaceId),
+    /// All go to this one.
+    Shard(ShardId),
+}
+
 /// MERGE, shard by shard.
 #[derive(Debug, Clone)]
 pub struct Merge {
-    /// Where to; a key's column is counted among those of the source. Without keys every shard gets all of the source's rows.
-    pub target: Target,
+    /// As the vschema calls the table, for messages.
+    pub table: String,
+    /// Where to.
+    pub to: To,
     /// The rows that are merged.
     pub source: u16,
     /// The statement.

@@ -381,6 +381,6 @@ fn told(last: &Last) -> String {
         Last::Anew(_) | Last::Each(..) => "the rest: planned anew over them".into(),
         Last::Rows(rows) => format!("table {}: each row goes where its key leads", rows.target.table),
         Last::Move(moved) => format!("table {}: rows move where their new key leads", moved.target.table),
-        Last::Merge(merge) => format!("table {}: each row that is merged goes where its key leads", merge.target.table),
+        Last::Merge(merge) => format!("table {}: each row that is merged goes where its key leads", merge.table),
     }
 }

@@ -61,9 +61,7 @@ impl Session {
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
         let mut course = self.describe_write(job, write).await?;
-        if let Some(target) = target_of(&write.last) {
-            course.defaults = self.defaults_of(target, write).await?;
-        }
+        course.defaults = self.defaults_of(write).await?;
         for (number, source) in write.sources.iter().enumerate() {
             let mut kept = self.run_source(job, source, &course).await?;
             if let Last::Rows(rows) = &write.last
@@ -127,7 +125,7 @@ impl Session {
     }
 
     /// The expressions of the defaults that the texts ask for.
-    async fn defaults_of(&mut self, target: &Target, write: &Write) -> Result<HashMap<String, String>, Stop> {
+    async fn defaults_of(&mut self, write: &Write) -> Result<HashMap<String, String>, Stop> {
         let mut texts: Vec<&Text> = write.sources.iter().map(|source| &source.text).collect();
         match &write.last {
             Last::Move(moved) => texts.extend([&moved.find, &moved.judge]),
@@ -145,9 +143,7 @@ impl Session {
             let moment = self.moment(&crate::session::route::Destination::Work).await?;
             defaults.insert(MOMENT.to_string(), format!("('{moment}'::pg_catalog.timestamptz)"));
         }
-        if !others {
-            return Ok(defaults);
-        }
+        let Some(target) = target_of(&write.last).filter(|_| others) else { return Ok(defaults) };
         const QUESTION: &str = "\
             SELECT a.attname, COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
                    CASE WHEN t.typtype = 'd' THEN t.typdefault END, 'NULL') \
@@ -242,8 +238,7 @@ fn target_of(last: &Last) -> Option<&Target> {
     match last {
         Last::Rows(rows) => Some(&rows.target),
         Last::Move(moved) => Some(&moved.target),
-        Last::Merge(merge) => Some(&merge.target),
-        Last::Anew(_) | Last::Each(..) => None,
+        Last::Anew(_) | Last::Each(..) | Last::Merge(_) => None,
     }
 }
 
