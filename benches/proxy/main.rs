@@ -4,6 +4,7 @@
 //! cargo bench --bench proxy                    # the table in the README
 //! cargo bench --bench proxy -- --smoke         # everything once, one second each: does it still run?
 //! cargo bench --bench proxy -- --only-scatter  # statements over several shards, and nothing else
+//! cargo bench --bench proxy -- --only-analytics  # TPC-H and the CH-benCHmark, and nothing else
 //! ```
 //!
 //! Everything runs on this machine: five PostgreSQL servers (one for the contenders with a single server, four shards), the
@@ -16,8 +17,10 @@
 //! * [`pgbench`] is one run and its figures.
 //! * [`idle`] is the memory of a thousand clients that do nothing.
 //! * [`scatter`] is about statements over several shards; [`client`] counts the rows that they answer.
+//! * [`analytics`] asks TPC-H's and the CH-benCHmark's questions ([`workloads`]) of four shards and of one server.
 //! * [`report`] prints Markdown.
 
+mod analytics;
 mod client;
 mod contenders;
 mod idle;
@@ -26,6 +29,8 @@ mod pgbench;
 mod placement;
 mod report;
 mod scatter;
+#[path = "../workloads/mod.rs"]
+mod workloads;
 
 use clap::Parser;
 use contenders::{Bench, Contender};
@@ -70,6 +75,9 @@ struct Options {
     /// Only what is asked of several shards.
     #[arg(long)]
     only_scatter: bool,
+    /// Only TPC-H's and the CH-benCHmark's queries.
+    #[arg(long)]
+    only_analytics: bool,
     /// The folder of `initdb`, `postgres` and `pgbench`, if they are not found.
     #[arg(long)]
     pg_bin: Option<std::path::PathBuf>,
@@ -96,7 +104,7 @@ fn compare(mut options: Options) -> Outcome<()> {
         options.clients.retain(|&clients| clients <= 16);
         options.rows = options.rows.min(40_000);
     }
-    if options.only_scatter {
+    if options.only_scatter || options.only_analytics {
         options.only = vec![Contender::Goldseam4];
         options.idle = 0;
     }
@@ -113,7 +121,7 @@ fn compare(mut options: Options) -> Outcome<()> {
     }
 
     let mut runs: Vec<Run> = Vec::new();
-    let rounds = if options.only_scatter { 0 } else { options.rounds };
+    let rounds = if options.only_scatter || options.only_analytics { 0 } else { options.rounds };
     for round in 0..rounds {
         for &mode in &options.modes {
             for &clients in &options.clients {
@@ -135,8 +143,11 @@ fn compare(mut options: Options) -> Outcome<()> {
         idle.push(growth);
     }
     report::print(&bench, &options, &runs, &idle);
-    if options.rows > 0 && options.only.contains(&Contender::Goldseam4) {
+    if options.rows > 0 && !options.only_analytics && options.only.contains(&Contender::Goldseam4) {
         scatter::print(&scatter::measure(&bench, &options)?);
+    }
+    if !options.only_scatter && options.only.contains(&Contender::Goldseam4) {
+        analytics::print(&analytics::measure(&bench, &options)?);
     }
     Ok(())
 }

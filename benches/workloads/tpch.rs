@@ -49,7 +49,7 @@ const INSTRUCTIONS: [&str; 4] = ["DELIVER IN PERSON", "COLLECT COD", "NONE", "TA
 pub fn workload(scale: f64) -> Workload {
     let count = |at_one: f64| (at_one * scale).max(10.0) as i64;
     let (parts, suppliers, customers, orders) =
-        (count(200_000.0), count(10_000.0), count(150_000.0), count(1_500_000.0));
+        (count(200_000.0), count(10_000.0).max(24), count(150_000.0), count(1_500_000.0));
     let mut chance = Chance(19_920_101);
     let supplier = (1..=suppliers).map(|key| supplier(key, &mut chance)).collect();
     let part: Vec<String> = (1..=parts).map(|key| part(key, &mut chance)).collect();
@@ -73,9 +73,11 @@ pub fn workload(scale: f64) -> Workload {
         };
         let ordered = chance.between(0, LAST_ORDER);
         let (mut total, mut open) = (0, 0);
-        let lines = chance.between(1, 7);
+        // A few orders are so large that they are asked for.
+        let large = n % 400 == 7;
+        let lines = if large { 7 } else { chance.between(1, 7) };
         for line in 1..=lines {
-            let (part, quantity) = (chance.between(1, parts), chance.between(1, 50));
+            let (part, quantity) = (chance.between(1, parts), chance.between(if large { 43 } else { 1 }, 50));
             let supplier = supplier_of(part, chance.between(0, 3), suppliers);
             let (price, discount, tax) = (quantity * retail_price(part), chance.between(0, 10), chance.between(0, 8));
             let shipped = ordered + chance.between(1, 121);
@@ -174,7 +176,7 @@ fn retail_price(part: i64) -> i64 {
     90_000 + part / 10 % 20_001 + 100 * (part % 1000)
 }
 
-/// One of the four who supply a part.
+/// One of the four who supply a part: four different ones also where suppliers are few.
 fn supplier_of(part: i64, n: i64, suppliers: i64) -> i64 {
-    (part + n * (suppliers / 4 + (part - 1) / suppliers)) % suppliers + 1
+    (part + n * (suppliers / 4 + (part - 1) / suppliers % (suppliers / 12))) % suppliers + 1
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::types::{Oid, ShardId};
 
+/// The schema of a session's temporary tables, in a catalog of its own.
+pub const TEMPORARY: &str = "pg_temp";
+
 /// One immutable picture of the catalogs of all shards.
 #[derive(Debug, Default, Clone)]
 pub struct Catalog {

@@ -12,7 +12,7 @@
 
 pub mod benched;
 mod defined;
-mod gathered;
+pub mod gathered;
 
 use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict, Work};
 use crate::error::PgError;

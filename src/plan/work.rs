@@ -37,4 +37,6 @@ pub enum Steps {
     Copy(Copy),
     /// A change of the catalog, on every shard.
     Definition(Definition),
+    /// EXPLAIN of a statement for which several shards have to be asked.
+    Explain,
 }

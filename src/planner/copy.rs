@@ -3,11 +3,12 @@
 //! Rows of a table that is spread are split by their shard key, or gathered from all shards; those of a reference table go to every copy. Of a
 //! table on one shard, that shard does it all, and so it does for a query that one shard can answer.
 
-use super::{Context, functions, plan_query, refuse, scope};
-use crate::catalog::{ColumnDefault, Relation, RelationKind};
+use super::{Context, Planner, functions, plan_query, refuse, scope};
+use crate::catalog::{Column, ColumnDefault, Relation, RelationKind};
 use crate::copy::Statement;
 use crate::error::PgError;
-use crate::plan::work::copy::{CopyIn, CopyKey, CopyOut, CopySpread};
+use crate::plan::once::{Part, Source};
+use crate::plan::work::copy::{CopyIn, CopyKey, CopyOut, CopySpread, Extra, ExtraSource, KeyPlace};
 use crate::plan::{Effects, Fallback, Plan, Route, Steps, Verdict, Work, work};
 use crate::sql::classify::name_of;
 use crate::sql::{Token, TokenKind};
@@ -242,29 +243,62 @@ fn copy_in(
             .with_detail("What it means for rows that go to several shards is not known."));
     }
     let (columns, list_at) = columns_of(statement, &relation);
-    let mut defaults = Vec::new();
+    let keys: &[String] = match &table.placement {
+        TablePlacement::Sharded { columns, .. } => columns,
+        _ => &[],
+    };
+    let planner = Planner::new(context, "", &[]);
+    let (mut defaults, mut extras) = (Vec::new(), Vec::new());
     for column in relation.columns.iter().filter(|column| !columns.contains(&column.name)) {
-        match column.default {
-            ColumnDefault::Sequence => return Err(refuse::sequence_default(&table.name, &column.name)),
-            ColumnDefault::Moment => return Err(moment(&table.name, &column.name)),
-            ColumnDefault::Expression => defaults.push(column.name.clone()),
-            ColumnDefault::None | ColumnDefault::Generated => {}
+        // Copies have to be equal, and a key has to be known.
+        let exact = keys.is_empty() || keys.contains(&column.name);
+        let value = planner.default_value(column, exact).and_then(|(parts, _)| source(&parts, column));
+        match (column.default, value) {
+            (ColumnDefault::None | ColumnDefault::Generated, _) => {}
+            (ColumnDefault::Expression, _) if !exact => {}
+            (ColumnDefault::Expression, Some(ExtraSource::Once(_))) if keys.is_empty() => {}
+            (_, Some(source)) => {
+                let (type_oid, type_name) = (column.type_oid, column.type_name.clone());
+                extras.push(Extra { name: column.name.clone(), type_oid, type_name, source });
+            }
+            (ColumnDefault::Sequence, None) => return Err(refuse::sequence_default(&table.name, &column.name)),
+            (ColumnDefault::Moment, None) => return Err(moment(&table.name, &column.name)),
+            (ColumnDefault::Expression, None) => defaults.push(column.name.clone()),
         }
     }
     let spread = match &table.placement {
         TablePlacement::Sharded { columns: keys, vindex } => {
             defaults.clear();
-            let keys = keys.iter().map(|key| copy_key(&relation, &columns, key)).collect::<Result<_, _>>()?;
+            let keys = keys.iter().map(|key| copy_key(&relation, &columns, &extras, key)).collect::<Result<_, _>>()?;
             Some(CopySpread { vindex: *vindex, keys })
         }
         _ => None,
     };
     let (table, keyspace) = (table.name.clone(), table.keyspace);
-    Ok(CopyIn { table, keyspace, relation, columns, spread, list_at, defaults })
+    Ok(CopyIn { table, keyspace, relation, columns, spread, list_at, defaults, extras })
 }
 
-fn copy_key(relation: &Relation, columns: &[String], key: &str) -> Result<CopyKey, PgError> {
-    let Some(at) = columns.iter().position(|column| column == key) else {
+/// Where the values of a column come from whose default has been taken apart.
+fn source(parts: &[Part], column: &Column) -> Option<ExtraSource> {
+    match parts {
+        [Part::Value { source: Source::Next(sequence), .. }] => Some(ExtraSource::Next(sequence.clone())),
+        [Part::Value { source: Source::Made(maker), .. }] => Some(ExtraSource::Made(*maker)),
+        parts => {
+            // The time of the transaction is the same for all rows.
+            let fixed = |part: &Part| match part {
+                Part::Words(_) | Part::Value { source: Source::Transaction | Source::Statement, .. } => true,
+                Part::Tokens(_) | Part::Value { .. } => false,
+            };
+            let expression = column.supply.expression.clone();
+            expression.filter(|_| parts.iter().all(fixed)).map(ExtraSource::Once)
+        }
+    }
+}
+
+fn copy_key(relation: &Relation, columns: &[String], extras: &[Extra], key: &str) -> Result<CopyKey, PgError> {
+    let field = columns.iter().position(|column| column == key).map(|at| KeyPlace::Field(at as u16));
+    let extra = || extras.iter().position(|extra| extra.name == key).map(|at| KeyPlace::Extra(at as u16));
+    let Some(at) = field.or_else(extra) else {
         return Err(PgError::unsupported(format!("COPY does not give shard key column \"{key}\" a value"))
             .with_detail("The row's shard is not known without it.")
             .with_hint("Put the column into the data."));
@@ -283,7 +317,7 @@ fn copy_key(relation: &Relation, columns: &[String], key: &str) -> Result<CopyKe
             column.type_name
         )));
     };
-    Ok(CopyKey { name: key.to_owned(), at: at as u16, key_type, cuts: column.type_name.contains('(') })
+    Ok(CopyKey { name: key.to_owned(), at, key_type, cuts: column.type_name.contains('(') })
 }
 
 fn moment(table: &str, column: &str) -> PgError {

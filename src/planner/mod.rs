@@ -164,7 +164,12 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         }
         Ok(statement @ Statement::Merge(_)) => {
             let plan = utility::by_names(context, text, tokens, effects(), "MERGE");
-            return if scatter { write::plan_in_steps(context, text, tokens, &statement, plan, None) } else { plan };
+            if !scatter {
+                return plan;
+            }
+            let mut plan = write::plan_in_steps(context, text, tokens, &statement, plan);
+            Planner::new(context, text, tokens).complete(&statement, &mut plan.verdict);
+            return plan;
         }
         Ok(_) => return utility::by_names(context, text, tokens, effects(), "this statement"),
         Err(words) => {
@@ -215,8 +220,12 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
         Err(error) => Verdict::Refuse(Box::new(error)),
     };
     let plan = Plan { verdict, effects, literal };
-    let once = planner.template.take().map(std::sync::Arc::new);
-    if scatter { write::plan_in_steps(context, text, tokens, &statement, plan, once) } else { plan }
+    if !scatter {
+        return plan;
+    }
+    let mut plan = write::plan_in_steps(context, text, tokens, &statement, plan);
+    planner.complete(&statement, &mut plan.verdict);
+    plan
 }
 
 /// One column that a query puts out.

@@ -14,18 +14,18 @@ mod insert;
 mod sites;
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement, Visit, Visitor};
 
-use super::Planner;
+use super::{Context, Planner};
 use super::gather::names::column_name;
 use super::reference::quoted;
 use crate::catalog::{Column, ColumnDefault, Relation, RelationKind};
 use crate::error::PgError;
 use crate::plan::once::{Part, Sequence, Source};
-use crate::plan::{Once, Route};
+use crate::plan::{Once, Route, Verdict};
 use crate::sql::parse::byte_of;
 use crate::sql::{Token, TokenKind};
 use insert::Supply;
@@ -116,12 +116,12 @@ impl Planner<'_> {
         let known = match self.found.sites.get(&byte).map(|site| &site.kind) {
             Some(Kind::Next) => self.found.once,
             Some(Kind::Current) => true,
-            // It may be set: the numbers that wait to be given out count no more.
-            _ => {
-                self.found.resets.push(Arc::new(sequence.clone()));
-                false
-            }
+            _ => false,
         };
+        if !known {
+            // It is set, or counts on its home for each row: the numbers that wait to be given out come too late.
+            self.found.resets.push(Arc::new(sequence.clone()));
+        }
         if known {
             self.found.met.push(byte);
             self.found.always = true;
@@ -174,6 +174,34 @@ impl Planner<'_> {
         }
     }
 
+    /// A plan in steps, made although the walk did not come to its end: the time in it is looked for everywhere.
+    pub(super) fn complete(&mut self, statement: &Statement, verdict: &mut Verdict) {
+        let Verdict::Route(route) = verdict else { return };
+        if route.work.is_none() || route.once.is_some() || !self.found.has_times() {
+            return;
+        }
+        let mut sweep = Sweep { found: &self.found, met: Vec::new(), named: 0 };
+        // It never stops by itself.
+        let _ = statement.visit(&mut sweep);
+        let Sweep { met, mut named, .. } = sweep;
+        let returning = match statement {
+            Statement::Insert(insert) => insert.returning.as_deref(),
+            Statement::Update(update) => update.returning.as_deref(),
+            Statement::Delete(delete) => delete.returning.as_deref(),
+            _ => None,
+        };
+        named += returning.unwrap_or_default().iter().filter(|item| self.found.is_named_time(item)).count();
+        if met.is_empty() {
+            return;
+        }
+        (self.found.met, self.found.named, self.found.timed) = (met, named, true);
+        (self.found.supply, self.found.always) = (None, false);
+        self.found.defaults.clear();
+        self.found.resets.clear();
+        self.take_template(statement);
+        route.once = self.template.take().map(Arc::new);
+    }
+
     /// The walk is over: what it has found becomes a template.
     pub(super) fn take_template(&mut self, statement: &Statement) {
         let (read, returning) = match statement {
@@ -194,12 +222,7 @@ impl Planner<'_> {
 
     /// A sequence that several shards have, by its schema and name.
     pub(super) fn spread_sequence(&self, schema: &str, name: &str, identity: bool) -> Option<Sequence> {
-        let relation = self.context.catalog.relations.get(&(schema.to_owned(), name.to_owned()))?;
-        if relation.kind != RelationKind::Sequence {
-            return None;
-        }
-        let (home, others) = relation.shards.split_first()?;
-        Some(Sequence { schema: schema.into(), name: name.into(), home: *home, others: others.to_vec(), identity })
+        spread_sequence(&self.context, schema, name, identity)
     }
 
     /// The sequence that a call's literal names, if several shards have it.
@@ -382,6 +405,16 @@ impl Planner<'_> {
     }
 }
 
+/// A sequence by its schema and name.
+pub(super) fn spread_sequence(context: &Context<'_>, schema: &str, name: &str, identity: bool) -> Option<Sequence> {
+    let relation = context.catalog.relations.get(&(schema.to_owned(), name.to_owned()))?;
+    if relation.kind != RelationKind::Sequence {
+        return None;
+    }
+    let (home, others) = relation.shards.split_first()?;
+    Some(Sequence { schema: schema.into(), name: name.into(), home: *home, others: others.to_vec(), identity })
+}
+
 /// The first byte of a function's own name.
 pub(super) fn name_byte(name: &sqlparser::ast::ObjectName) -> Option<u32> {
     let ident = name.0.last()?.as_ident()?;
@@ -395,6 +428,46 @@ fn is_own_name(expr: &Expr) -> bool {
         TIMES.contains(&name.as_str())
             || matches!(name.as_str(), "nextval" | "currval" | "lastval" | "ulid" | "uuid_v7" | "snowflake")
     })
+}
+
+/// All calls that tell the time, wherever they stand.
+struct Sweep<'f> {
+    found: &'f Found,
+    met: Vec<u32>,
+    named: usize,
+}
+
+impl Visitor for Sweep<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &sqlparser::ast::Select) -> ControlFlow<()> {
+        self.named += select.projection.iter().filter(|item| self.found.is_named_time(item)).count();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && let Some(byte) = name_byte(&function.name)
+            && matches!(self.found.sites.get(&byte), Some(Site { kind: Kind::Time { .. }, .. }))
+        {
+            self.met.push(byte);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Found {
+    fn has_times(&self) -> bool {
+        self.sites.values().any(|site| matches!(site.kind, Kind::Time { .. }))
+    }
+
+    /// Whether a column takes its name from a call that tells the time.
+    fn is_named_time(&self, item: &SelectItem) -> bool {
+        let SelectItem::UnnamedExpr(expr) = item else { return false };
+        let mut sweep = Sweep { found: self, met: Vec::new(), named: 0 };
+        let _ = expr.visit(&mut sweep);
+        !sweep.met.is_empty() && is_own_name(expr)
+    }
 }
 
 /// The select list that names a query's columns.

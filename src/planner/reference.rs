@@ -44,6 +44,8 @@ pub(super) struct Copied {
     uneven: Option<String>,
     /// Columns of the primary key change.
     moves_key: bool,
+    /// A column is left to a sequence.
+    draws: bool,
 }
 
 impl Planner<'_> {
@@ -57,6 +59,7 @@ impl Planner<'_> {
             nested: !self.reading.is_empty() || !self.scopes.is_empty(),
             uneven: None,
             moves_key: false,
+            draws: false,
         }
     }
 
@@ -229,6 +232,17 @@ impl Planner<'_> {
     /// How the rows that the first shard makes get to the others.
     fn copied_rows(&self, copied: &Copied, why: String) -> Result<Rows, PgError> {
         let relation = &copied.relation;
+        if copied.draws {
+            let first = self.context.vschema.keyspace(copied.keyspace).shards.first();
+            let home = |column: &Column| {
+                let (schema, name) = column.supply.sequence.as_ref()?;
+                Some(self.spread_sequence(schema, name, false)?.home)
+            };
+            let counted = relation.columns.iter().filter(|column| column.default == ColumnDefault::Sequence);
+            if !counted.into_iter().all(|column| home(column).as_ref() == first) {
+                return Err(refuse::sequence_default(&relation.name, "a column"));
+            }
+        }
         if copied.change != Change::Insert {
             if relation.primary_key.is_empty() {
                 return Err(uncopied(&relation.name, &why, "It has no primary key by which rows could be copied.")
@@ -274,6 +288,7 @@ impl Copied {
     /// A column is left to its default.
     fn leave(&mut self, column: Option<&Column>) {
         let Some(column) = column else { return };
+        self.draws |= column.default == ColumnDefault::Sequence;
         if self.uneven.is_none() && !is_even(column) {
             self.uneven = Some(format!("the default of column \"{}\" is computed", column.name));
         }

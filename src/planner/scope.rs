@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
 use super::{Context, refuse};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{Relation, RelationKind, TEMPORARY};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::types::{KeyType, ShardId};
@@ -74,7 +74,7 @@ pub fn place(context: &Context<'_>, name: &[String]) -> Result<Place, PgError> {
         _ => return Err(refuse::construct("a table name of more than three parts")),
     };
     match schema {
-        Some(schema) if schema.starts_with("pg_temp") => Ok(Place::Temporary),
+        Some(schema) if schema.starts_with("pg_temp") => in_schema(context, TEMPORARY, bare).unwrap_or(Ok(Place::Temporary)),
         Some(schema) if is_system_schema(schema) => Ok(Place::System),
         Some(schema) => in_schema(context, schema, bare).unwrap_or(Ok(Place::Unknown)),
         None if context.catalog.system_relations.contains(bare) => Ok(Place::System),
@@ -164,6 +164,10 @@ fn check_kind(context: &Context<'_>, relation: &Relation, shard: ShardId) -> Res
 }
 
 fn undeclared(context: &Context<'_>, relation: &Arc<Relation>) -> Result<Place, PgError> {
+    // On the connection that the session keeps.
+    if let (TEMPORARY, Some(shard)) = (relation.schema.as_str(), relation.shards.first()) {
+        return Ok(Place::Single { shard: *shard, relation: Some(relation.clone()) });
+    }
     // Of a sequence that several shards have, the first shard's counts.
     if let (RelationKind::Sequence, [home, _, ..]) = (relation.kind, relation.shards.as_slice()) {
         return Ok(Place::Single { shard: *home, relation: Some(relation.clone()) });

@@ -4,6 +4,7 @@
 //! matched without regard to schema, so a column called like a sharded table refuses a statement too many, never one too few.
 
 mod alter;
+mod blocks;
 mod comment;
 mod create;
 mod homes;
@@ -21,7 +22,8 @@ use super::{Context, Planner, functions, plan_query, refuse};
 use crate::catalog::RelationKind;
 use crate::error::PgError;
 use crate::plan::work::definition::Manner;
-use crate::plan::{Effects, Fallback, Pin, Plan, Route, Steps, Verdict};
+use crate::plan::{Effects, Fallback, Pin, Plan, Route, Steps, Verdict, Work};
+use crate::sqlstate::SqlState;
 use crate::sql::classify::name_of;
 use crate::sql::{Command, Token, TokenKind};
 use crate::types::ShardId;
@@ -81,6 +83,21 @@ pub fn names_a_place(text: &str, tokens: &[Token], command: &Command<'_>) -> boo
         && crate::sql::comments::words(text, tokens).iter().any(|(word, _)| *word == "shard")
 }
 
+/// An EXPLAIN that no shard can answer alone: each shard says what it would do.
+fn over_several(mut plan: Plan) -> Plan {
+    let steps = |always| Some(std::sync::Arc::new(Work { always, steps: Steps::Explain }));
+    match &mut plan.verdict {
+        Verdict::Route(route) if route.work.is_none() => route.work = steps(false),
+        Verdict::Route(_) => {}
+        Verdict::Refuse(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED => {
+            let reasons = vec!["each shard explains its part".to_string()];
+            plan.verdict = Verdict::Route(Route { work: steps(true), reasons, ..Route::default() });
+        }
+        Verdict::Refuse(_) => {}
+    }
+    plan
+}
+
 /// Plans a statement by its command.
 pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command: &Command<'_>) -> Plan {
     let mut effects = quick_effects(text, tokens, command);
@@ -105,7 +122,7 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
             };
             plan.effects.writes &= analyze;
             plan.effects.ddl = false;
-            return plan;
+            return over_several(plan);
         }
         Command::Declare { query, hold, .. } => {
             let mut plan = plan_query(context, text, inside(query), false);
@@ -130,7 +147,7 @@ pub fn plan_command(context: &Context<'_>, text: &str, tokens: &[Token], command
         Command::PrepareTransaction | Command::CommitPrepared | Command::RollbackPrepared => {
             Err(refuse::construct("prepared transactions of a client's own"))
         }
-        Command::Do => Err(refuse::construct("DO")),
+        Command::Do => return defined(blocks::plan(context, text, tokens), effects),
         Command::Call => call(context, text, tokens),
         Command::Ddl => {
             let result = ddl(context, text, tokens);
@@ -290,7 +307,9 @@ fn call(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, Pg
         }
         return Ok(route);
     }
-    Err(refuse::function(&name))
+    let refused = refuse::function(&name);
+    let hint = refused.hint.clone().unwrap_or_default();
+    Err(refused.with_hint(format!("{hint} Or say where it runs: /* goldseam: shard=s1 */ CALL ..., for operators.")))
 }
 
 fn ddl(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {

@@ -23,7 +23,7 @@
 mod directory;
 mod gate;
 mod lease;
-mod sequences;
+pub mod sequences;
 mod shard;
 mod stats;
 mod upkeep;

@@ -34,6 +34,8 @@ const FIRST: usize = 20;
 const BRISK: Duration = Duration::from_secs(5);
 /// A block that is older is not used any more.
 const FRESH: Duration = Duration::from_secs(60);
+/// A block is no more than this part of what is left to the sequence's end: a short sequence is not used up by those who wait.
+const SHARE: u32 = 64;
 /// So long after a `setval` no numbers are kept back: it may still be under way.
 const UNSETTLED: Duration = Duration::from_secs(10);
 /// The advisory lock's first key; the second is a hash of the sequence's name.
@@ -102,6 +104,12 @@ impl Sequences {
     pub fn forget(&self, sequence: &Sequence) {
         let known = self.known.lock().entry(sequence.clone()).or_default().clone();
         *known.reset.lock() = Some(Instant::now());
+    }
+
+    /// Sequences may have been made, dropped or restarted: nothing is known of any of them.
+    pub fn forget_all(&self) {
+        self.known.lock().clear();
+        self.allowed.lock().clear();
     }
 
     /// Whether a role may draw from a sequence: `42501` if not.
@@ -185,17 +193,19 @@ impl Sequences {
             reached.extend(rows.into_iter().flatten().flatten().filter_map(|number| number.parse::<i64>().ok()));
         }
         let (Some(least), Some(most)) = (reached.iter().min(), reached.iter().max()) else { return Ok(()) };
-        // Only forwards, in the direction in which it counts.
-        let step = format!(
-            "{}; SELECT pg_catalog.setval('{text}', CASE WHEN q.seqincrement > 0 THEN {most} ELSE {least} END) \
-             FROM {name} s, pg_catalog.pg_sequence q WHERE q.seqrelid = '{text}'::pg_catalog.regclass \
-             AND CASE WHEN q.seqincrement > 0 THEN s.last_value < {most} OR (s.last_value = {most} AND NOT s.is_called) \
-             ELSE s.last_value > {least} OR (s.last_value = {least} AND NOT s.is_called) END",
-            lock(sequence),
-            text = name.replace('\'', "''"),
-        );
-        home.query(&step).await.map(drop)
+        home.query(&format!("{}; {}", lock(sequence), step(&name, *least, *most))).await.map(drop)
     }
+}
+
+/// Moves a sequence, given as SQL, behind where others have counted; only forwards, in the direction in which it counts.
+pub fn step(name: &str, least: i64, most: i64) -> String {
+    format!(
+        "SELECT pg_catalog.setval('{text}', CASE WHEN q.seqincrement > 0 THEN {most} ELSE {least} END) \
+         FROM {name} s, pg_catalog.pg_sequence q WHERE q.seqrelid = '{text}'::pg_catalog.regclass \
+         AND CASE WHEN q.seqincrement > 0 THEN s.last_value < {most} OR (s.last_value = {most} AND NOT s.is_called) \
+         ELSE s.last_value > {least} OR (s.last_value = {least} AND NOT s.is_called) END",
+        text = name.replace('\'', "''"),
+    )
 }
 
 /// The lock under which a sequence moves, until the end of the transaction that several statements of one message are.
@@ -209,11 +219,11 @@ fn lock(sequence: &Sequence) -> String {
 async fn take(sequence: &Sequence, lease: &mut Backend, least: usize, wanted: usize) -> Result<Vec<i64>, PgError> {
     let name = sequence.quoted();
     let text = name.replace('\'', "''");
+    let left = "pg_catalog.floor((CASE WHEN q.seqincrement > 0 THEN q.seqmax ELSE q.seqmin END - s.last_value::numeric) / q.seqincrement)";
     let sql = format!(
         "{}; SELECT pg_catalog.nextval('{text}') FROM {name} s, pg_catalog.pg_sequence q, \
-         LATERAL pg_catalog.generate_series(1, CASE WHEN q.seqcycle THEN {least} ELSE GREATEST({least}, LEAST({wanted}, \
-         pg_catalog.floor((CASE WHEN q.seqincrement > 0 THEN q.seqmax ELSE q.seqmin END - s.last_value::numeric) / q.seqincrement) \
-         + (NOT s.is_called)::int))::bigint END) \
+         LATERAL pg_catalog.generate_series(1::bigint, CASE WHEN q.seqcycle THEN {least} \
+         ELSE GREATEST({least}, LEAST({wanted}, ({left} / {SHARE})::bigint)) END) \
          WHERE q.seqrelid = '{text}'::pg_catalog.regclass",
         lock(sequence)
     );

@@ -9,6 +9,7 @@ use super::statements::Statement;
 use super::transaction::State;
 use super::values::TextValues;
 use super::{Session, Trouble, settings};
+use crate::protocol::encode;
 use crate::backend::Value;
 use crate::error::PgError;
 use crate::plan::{Effects, Pin};
@@ -99,7 +100,7 @@ impl Session {
             }
             Command::RollbackTo(name) if matches!(state, State::Virtual { .. }) => {
                 let Some(before) = self.transaction.rollback_to(name) else { return Err(no_savepoint(name).into()) };
-                self.declared_rolled_back();
+                self.savepoint_restored();
                 self.restore(before);
                 Action::Answer(Answer::tag("ROLLBACK"))
             }
@@ -291,7 +292,7 @@ impl Session {
             (Command::Commit { chain } | Command::Rollback { chain }, State::Virtual { failed }) => {
                 let commits = matches!(command, Command::Commit { .. }) && !failed;
                 let characteristics = chain.then(|| self.transaction.characteristics());
-                self.keep_declared(commits);
+                self.transaction_over(commits);
                 if commits {
                     self.transaction.commit();
                 } else if let Some(before) = self.transaction.rollback() {
@@ -329,9 +330,13 @@ impl Session {
     }
 
     fn set_own(&mut self, name: &str, value: &SetValue<'_>, local: bool) -> Result<(), PgError> {
-        if local {
-            return Err(PgError::unsupported(format!("SET LOCAL {name} is not supported yet"))
-                .with_hint("Use SET, or a comment such as /* goldseam: shard=s1 */ before one statement."));
+        if local && self.transaction.is_idle() {
+            let warning = PgError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET LOCAL can only be used in transaction blocks",
+            );
+            encode::notice(&mut self.client.outgoing, "WARNING", &warning);
+            return Ok(());
         }
         let text = match value {
             SetValue::Default => None,
@@ -344,6 +349,10 @@ impl Session {
         }
         if !self.transaction.is_idle() {
             self.transaction.remember(&self.settings);
+        }
+        match local {
+            true => _ = self.local_shard.get_or_insert(self.settings.shard),
+            false => self.local_shard = None,
         }
         self.settings = changed;
         self.renew_context();
@@ -375,15 +384,8 @@ impl Session {
         } else if has(&["DEFERRABLE"]) {
             found.push(("default_transaction_deferrable", "on"));
         }
-        match found[..] {
-            [(name, value)] => {
-                let after =
-                    After::Set { name: name.into(), value: Some(Value::Plain(value.into())), text: text.to_owned() };
-                Ok(Action::forward(self.anywhere(), floating(), after))
-            }
-            _ => Err(PgError::unsupported("SET SESSION CHARACTERISTICS with several modes is not supported yet")
-                .with_hint("Set default_transaction_isolation and default_transaction_read_only one by one.")),
-        }
+        let set = found.iter().map(|(name, value)| ((*name).to_owned(), Value::Plain((*value).into())));
+        Ok(Action::forward(self.anywhere(), floating(), After::Characteristics { values: set.collect(), text: text.to_owned() }))
     }
 
     fn prepared_transaction(&self, command: &Command<'_>) -> Result<Action, PgError> {

@@ -110,7 +110,7 @@ impl Session {
             self.roll_back_all().await;
             lost.map_or(Ok(false), |error| Err(Trouble::Refused(error)))
         };
-        self.keep_declared(matches!(outcome, Ok(true)));
+        self.transaction_over(matches!(outcome, Ok(true)));
         if let Ok(true) = outcome {
             self.transaction.commit();
         } else {
@@ -416,7 +416,7 @@ impl Session {
             Everywhere::RollbackTo(name) => {
                 self.undo_definitions();
                 if let Some(before) = self.transaction.rollback_to(name) {
-                    self.declared_rolled_back();
+                    self.savepoint_restored();
                     self.restore(before);
                 }
                 for index in &concerned {

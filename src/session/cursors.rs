@@ -8,6 +8,7 @@
 //!
 //! A cursor that a function has opened is not known here: FETCH of it goes to the attached backend, and is PostgreSQL's error if it is another's.
 
+mod convert;
 pub(super) mod declared;
 pub(super) mod fetch;
 mod rows;
@@ -89,6 +90,24 @@ impl Session {
     /// A portal is closed, or its name is free again.
     pub(super) fn forget_cursor(&mut self, name: &str) {
         self.cursors.retain(|cursor| cursor.name != name);
+    }
+
+    /// A transaction is over: what was to hold until then does so no more. To be called while it is still known.
+    pub(super) fn transaction_over(&mut self, committed: bool) {
+        self.keep_declared(committed);
+        self.temporary_may_be_undone();
+        if let Some(shard) = self.local_shard.take()
+            && self.settings.shard != shard
+        {
+            self.settings.shard = shard;
+            self.renew_context();
+        }
+    }
+
+    /// A ROLLBACK TO has been done.
+    pub(super) fn savepoint_restored(&mut self) {
+        self.declared_rolled_back();
+        self.temporary_may_be_undone();
     }
 
     /// The transaction is over, and with it all cursors but those WITH HOLD.

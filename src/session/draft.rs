@@ -83,6 +83,7 @@ impl Session {
         if std::mem::take(&mut self.ddl) {
             // The client must not be told that its table exists before the planner knows it.
             self.state.topology.refresh().await;
+            self.shared.sequences.forget_all();
         }
         self.draft = None;
     }
@@ -273,14 +274,14 @@ impl Source for Own<'_> {
 
 impl Session {
     /// A context of plans, of what the transaction sees.
-    pub(super) fn plan_context(&self) -> PlanContext {
+    pub(super) fn plan_context(&mut self) -> PlanContext {
+        let base = self.state.topology.catalog.load_full();
         let own = self.draft.as_ref().and_then(|draft| draft.catalog.clone());
-        PlanContext::new(
-            self.state.vschema.clone(),
-            own.unwrap_or_else(|| self.state.topology.catalog.load_full()),
-            self.settings.search_path(&self.greeting.search_path, &self.user),
-            self.settings.shard,
-            self.shared.seed,
-        )
+        let path = self.settings.search_path(&self.greeting.search_path, &self.user);
+        let (catalog, path) = self.with_temporary(own.as_ref().unwrap_or(&base), path);
+        let vschema = self.state.vschema.clone();
+        let mut context = PlanContext::new(vschema, catalog, path, self.settings.shard, self.shared.seed);
+        context.base = base;
+        context
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum After {
     RollbackTo { name: String },
     /// SET; `None` is DEFAULT.
     Set { name: String, value: Option<backend::Value>, text: String },
+    /// SET SESSION CHARACTERISTICS: one setting for each mode.
+    Characteristics { values: Vec<(String, backend::Value)>, text: String },
     /// RESET of one setting, or of all; `followed` if statements that bring back the startup message's settings come with it.
     Reset { name: Option<String>, text: String, followed: bool },
     /// Something that holds until the transaction's end: SET LOCAL, SET CONSTRAINTS, and the `characteristic` SET TRANSACTION.
@@ -59,6 +61,7 @@ impl After {
 impl Session {
     /// What is known of a statement before it is sent.
     pub(super) fn note_effects(&mut self, effects: &Effects) {
+        self.note_temporary(effects);
         if !effects.floating {
             self.transaction.settle();
         }
@@ -83,7 +86,8 @@ impl Session {
                 self.transaction.tell_time(held.lease.shard);
             }
         }
-        self.ddl |= effects.ddl;
+        // What only this connection has changes no catalog.
+        self.ddl |= effects.ddl && effects.pin != Some(Pin::TemporaryTable);
     }
 
     /// `currval` and `lastval` tell what the connection remembers: not what another session left there.
@@ -149,7 +153,7 @@ impl Session {
                         self.draft = None;
                         self.held[index].part = None;
                         self.close_cursors();
-                        self.keep_declared(!failed);
+                        self.transaction_over(!failed);
                         if self.participants().next().is_some() {
                             // Nothing that is let through does this; a part that were forgotten would be lost in silence.
                             self.doom(PgError::new(
@@ -246,7 +250,7 @@ impl Session {
                 let characteristics = chain.then(|| self.transaction.characteristics());
                 self.held[index].part = None;
                 // COMMIT of a failed transaction is answered with ROLLBACK.
-                self.keep_declared(tag.as_bytes() != b"ROLLBACK");
+                self.transaction_over(tag.as_bytes() != b"ROLLBACK");
                 if tag.as_bytes() == b"ROLLBACK" {
                     if let Some(before) = self.transaction.rollback() {
                         self.restore(before);
@@ -273,7 +277,7 @@ impl Session {
             After::RollbackTo { name } => {
                 self.undo_definitions();
                 if let Some(before) = self.transaction.rollback_to(&name) {
-                    self.declared_rolled_back();
+                    self.savepoint_restored();
                     self.restore(before);
                     self.held[index].lease.settings = self.settings.server.clone();
                 }
@@ -287,6 +291,13 @@ impl Session {
                 self.change(index, true, |settings, base| match &value {
                     Some(value) => settings.set(&name, value.clone()),
                     None => reset_one(settings, base, &name),
+                });
+            }
+            After::Characteristics { values, text } => {
+                self.transaction.remember(&self.settings);
+                self.replay(index, text, None);
+                self.change(index, true, |settings, _| {
+                    values.iter().for_each(|(name, value)| settings.set(name, value.clone()));
                 });
             }
             After::Reset { name, text, followed } => {
@@ -326,7 +337,10 @@ impl Session {
                 self.show_pins();
                 self.renew_context();
             }
-            After::Recheck => self.recheck = true,
+            After::Recheck => {
+                self.recheck = true;
+                self.temporary.stale |= self.temporary_shard().is_some();
+            }
         }
     }
 

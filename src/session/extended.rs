@@ -22,6 +22,7 @@ use super::work::Working;
 use super::sql_execute::{Execution, arguments_of};
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
+use super::temporary::Made;
 use super::values::BoundValues;
 use super::{Change, Session, Trouble};
 use crate::error::PgError;
@@ -61,6 +62,8 @@ pub(super) enum Portal {
     Declare(Option<Box<Declaration>>),
     /// FETCH or MOVE of such a cursor.
     Fetch(Fetching),
+    /// A temporary table made of a query over several shards; taken out when it is executed.
+    Make(Option<Box<Made>>),
 }
 
 impl Session {
@@ -69,6 +72,7 @@ impl Session {
         let view = ParseView::new(&frame[HEADER..])?;
         self.batch.open = true;
         self.meter.parsed();
+        self.renew_temporary().await?;
         if !view.name.is_empty() && self.names.contains_key(view.name) {
             return Err(PgError::new(
                 SqlState::DUPLICATE_PSTATEMENT,
@@ -198,6 +202,7 @@ impl Session {
             }
         };
         let statement = self.named(view.statement)?;
+        self.renew_temporary().await?;
         self.meter.bound(&statement.text);
         if !view.portal.is_empty() && self.portals.iter().any(|(name, _)| name == view.portal) {
             return Err(
@@ -241,6 +246,11 @@ impl Session {
             if let Some(declaration) = self.bound_declaration(&statement, &values, frame)? {
                 return self.bind_here(view.portal, Portal::Declare(Some(Box::new(declaration)))).await;
             }
+        }
+        if supplied == 0
+            && let Some(made) = self.made_of_many(statement.text.trim_end().trim_end_matches(';'))?
+        {
+            return self.bind_here(view.portal, Portal::Make(Some(Box::new(made)))).await;
         }
         if let Some(fetch) = self.own_fetch(&statement.text) {
             let formats = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
@@ -369,7 +379,7 @@ impl Session {
                     let fetching = fetching.clone();
                     return Box::pin(self.describe_fetch(&fetching)).await;
                 }
-                if let Some((_, Portal::Declare(_))) = found {
+                if let Some((_, Portal::Declare(_) | Portal::Make(_))) = found {
                     let mut answer = BytesMut::new();
                     encode::no_data(&mut answer);
                     self.prove_all().await?;

@@ -41,9 +41,11 @@ mod route;
 mod scatter;
 mod sequence;
 mod simple;
+mod sizes;
 mod sql_execute;
 mod sql_prepare;
 mod sync;
+mod temporary;
 mod work;
 
 pub mod client;
@@ -133,6 +135,10 @@ pub struct Session {
     cursors: Vec<Cursor>,
     /// Cursors over several shards.
     declared: Vec<cursors::declared::Declared>,
+    /// What `goldseam.shard` goes back to at the end of the transaction, after a SET LOCAL.
+    local_shard: Option<Option<crate::types::ShardId>>,
+    /// Its temporary tables.
+    temporary: temporary::Temporaries,
     batch: Batch,
     /// A query of several statements that are done one by one.
     sequence: Option<Box<Sequence>>,
@@ -279,6 +285,8 @@ impl Session {
             unopened: None,
             cursors: Vec::new(),
             declared: Vec::new(),
+            local_shard: None,
+            temporary: temporary::Temporaries::default(),
             batch: Batch::default(),
             sequence: None,
             proving: VecDeque::new(),

@@ -102,22 +102,6 @@ impl Session {
         Ok(Some(filled))
     }
 
-    /// The next numbers of a sequence, for rows that a statement makes.
-    pub(super) async fn numbers(&mut self, sequence: &Sequence, count: u64) -> Result<Vec<i64>, PgError> {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let role = self.login.user.clone();
-        self.shared.sequences.check_privilege(&role, sequence).await?;
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let drawn = self.shared.sequences.draw(sequence, count).await?;
-        if let Some(last) = drawn.last() {
-            self.drawn.current.insert(sequence.clone(), *last);
-            self.drawn.last = Some(*last);
-        }
-        Ok(drawn)
-    }
-
     /// Whether a statement cannot go as it is.
     fn must_fill(&self, once: &Once, destination: &Destination) -> bool {
         if once.always || (once.has_last && self.drawn.last.is_some()) {
@@ -147,9 +131,7 @@ impl Session {
         }
         let mut numbers = HashMap::with_capacity(wanted.len());
         for (sequence, count) in wanted {
-            let role = self.login.user.clone();
-            self.shared.sequences.check_privilege(&role, &sequence).await?;
-            let drawn = self.shared.sequences.draw(&sequence, count).await?;
+            let drawn = self.draw_numbers(&sequence, count).await?;
             numbers.insert(sequence, drawn.into_iter());
         }
         let moment = if once.timed { Some(self.moment(destination).await?) } else { None };
@@ -162,6 +144,18 @@ impl Session {
             false => 0,
         };
         Ok(Values { moment, statement, numbers, node })
+    }
+
+    /// The next numbers of a sequence, of which the session remembers the last.
+    pub(super) async fn draw(&mut self, sequence: &Sequence, count: usize) -> Result<Vec<i64>, PgError> {
+        let role = self.login.user.clone();
+        self.shared.sequences.check_privilege(&role, sequence).await?;
+        let drawn = self.shared.sequences.draw(sequence, count).await?;
+        if let Some(last) = drawn.last() {
+            self.drawn.current.insert(sequence.clone(), *last);
+            self.drawn.last = Some(*last);
+        }
+        Ok(drawn)
     }
 
     /// When the transaction began.

@@ -76,6 +76,8 @@ pub struct PlanContext {
     pub vschema: Arc<Vschema>,
     /// The catalog in force.
     pub catalog: Arc<Catalog>,
+    /// The catalog of all sessions that it is, or is made of.
+    pub base: Arc<Catalog>,
     /// Without `pg_catalog`, `"$user"` replaced.
     pub search_path: Arc<[String]>,
     /// `goldseam.shard`.
@@ -101,7 +103,7 @@ impl PlanContext {
             bytes.push(0);
         }
         let key = XxHash3_128::oneshot_with_seed(seed, &bytes);
-        PlanContext { vschema, catalog, search_path, forced, key }
+        PlanContext { vschema, base: catalog.clone(), catalog, search_path, forced, key }
     }
 
     /// A hash of a text's literals, for plans that depend on them.
@@ -118,7 +120,7 @@ impl PlanContext {
 
     /// Whether it is still made of these.
     pub fn is_current(&self, vschema: &Arc<Vschema>, catalog: &Arc<Catalog>) -> bool {
-        Arc::ptr_eq(&self.vschema, vschema) && Arc::ptr_eq(&self.catalog, catalog)
+        Arc::ptr_eq(&self.vschema, vschema) && Arc::ptr_eq(&self.base, catalog)
     }
 
     /// The cache's key of a normalised text under this context. `hint` is a shard named in the statement's own comment.

@@ -7,7 +7,7 @@ use super::statements::Statement;
 use super::values::TextValues;
 use super::{Session, Trouble, settings};
 use crate::error::PgError;
-use crate::plan::{Plan, Route, Target, Values, Verdict};
+use crate::plan::{Pin, Plan, Route, Target, Values, Verdict};
 use crate::sql::{self, Command, Normalized};
 use crate::sqlstate::SqlState;
 use crate::types::{ShardId, VindexId};
@@ -137,13 +137,27 @@ impl Session {
     /// The plan of a prepared statement, from the cache or made now.
     pub(super) fn plan_for(&self, statement: &Statement) -> Arc<Plan> {
         let plan = self.plan_of(&statement.text, statement.normalized, statement.hint, &statement.literals);
-        // A DECLARE over several shards is no statement for them, but its query is.
-        if let (Verdict::Refuse(_), true) = (&plan.verdict, super::cursors::may_declare(&statement.text))
-            && let Command::Declare { query, .. } = sql::classify(&statement.text)
-            && let Some(inner) = statement.text.get(query)
-            && let Ok(normal) = self.normal(inner)
-        {
-            return self.plan(inner, &normal);
+        if let Verdict::Refuse(_) = &plan.verdict {
+            // A DECLARE over several shards is no statement for them, but its query is.
+            if super::cursors::may_declare(&statement.text)
+                && let Command::Declare { query, .. } = sql::classify(&statement.text)
+                && let Some(inner) = statement.text.get(query)
+                && let Ok(normal) = self.normal(inner)
+            {
+                return self.plan(inner, &normal);
+            }
+            // A query that tells sizes is for the home shard.
+            if let Some(rewrite) = self.sized(&statement.text)
+                && let Ok((plan, _)) = self.decide(&rewrite.probe)
+            {
+                return plan;
+            }
+            // The same with a temporary table's.
+            if let Ok(Some(made)) = self.made_of_many(&statement.text)
+                && let Ok(normal) = self.normal(&made.query)
+            {
+                return self.plan(&made.query, &normal);
+            }
         }
         plan
     }
@@ -169,7 +183,13 @@ impl Session {
     pub(super) fn resolve(&self, plan: &Plan, values: &dyn Values) -> Result<Destination, PgError> {
         match &plan.verdict {
             Verdict::Refuse(error) => Err((**error).clone()),
-            Verdict::Route(route) => self.resolve_route(route, values),
+            Verdict::Route(route) => Ok(match self.resolve_route(route, values)? {
+                // All temporary tables are on one connection.
+                Destination::Attached if plan.effects.pin == Some(Pin::TemporaryTable) => {
+                    self.temporary_shard().map_or(Destination::Home, Destination::Shard)
+                }
+                destination => destination,
+            }),
         }
     }
 

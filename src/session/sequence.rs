@@ -144,6 +144,10 @@ impl Session {
             _ if self.transaction.is_idle() => self.begin_implicit(),
             _ => {}
         }
+        self.renew_temporary().await?;
+        if !self.transaction.is_failed() {
+            self.renew_draft().await?;
+        }
         self.meter.begin(statement);
         if !self.transaction.is_failed() && !super::route::is_command(&sql::classify(statement)) {
             Box::pin(self.renew_draft()).await?;

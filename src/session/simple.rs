@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::command::{self, Action};
-use super::cursors::may_declare;
 use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
@@ -21,6 +20,7 @@ impl Session {
     pub(super) async fn simple(&mut self, frame: &[u8]) -> Result<(), Trouble> {
         let text = protocol::frontend::query(&frame[protocol::frame::HEADER..])?;
         self.meter.begin(text);
+        self.renew_temporary().await?;
         if !self.batch.unproven.is_empty() {
             self.prove_all().await?;
         }
@@ -30,8 +30,8 @@ impl Session {
         let continues = self.continues_batch();
         let known = match self.transaction.is_failed() || continues {
             true => None,
-            // A cursor over several shards is no statement for several shards.
-            false => self.decide_known(text).or_else(|error| if may_declare(text) { Ok(None) } else { Err(error) })?,
+            // What is refused for several shards may be for the session itself to do: a cursor, a temporary table.
+            false => self.decide_known(text).unwrap_or(None),
         };
         if let Some((plan, destination)) = known
             && !plan.effects.sets
@@ -40,6 +40,9 @@ impl Session {
                 && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
             {
                 return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
+            if let Some(rewrite) = self.sized_catalog(text, &destination) {
+                return Box::pin(self.sized_query(&rewrite)).await;
             }
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
                 return Box::pin(self.simple_filled(filled.text)).await;
@@ -74,6 +77,9 @@ impl Session {
     pub(super) async fn single(&mut self, frame: &[u8], whole: &str, statement: &str) -> Result<(), Trouble> {
         let command = sql::classify(statement);
         if !self.transaction.is_failed() {
+            if let Command::Explain { route: true, analyze: true, .. } = command {
+                return Box::pin(self.measure_query(statement)).await;
+            }
             if let Some(declaration) = self.declaration(statement, &command)? {
                 Box::pin(self.declare(declaration)).await?;
                 self.answer_query(&Answer::tag("DECLARE CURSOR"));
@@ -81,6 +87,14 @@ impl Session {
             }
             if let Some(Fetch { moves, motion, name }) = self.own_fetch(statement) {
                 return Box::pin(self.fetch_query(&name, moves, motion)).await;
+            }
+            if let Some(rewrite) = self.sized(statement) {
+                return Box::pin(self.sized_query(&rewrite)).await;
+            }
+            if let Some(made) = self.made_of_many(statement)? {
+                let rows = Box::pin(self.make_temporary(made)).await?;
+                self.answer_query(&Answer::tag(&format!("SELECT {rows}")));
+                return Ok(());
             }
             if let Command::ClosePortal(name) = &command
                 && Box::pin(self.close_declared(name.as_deref())).await?

@@ -14,6 +14,7 @@
 mod bench;
 mod copies;
 mod definition;
+mod explain;
 mod write;
 
 pub(super) mod ask;
@@ -93,6 +94,7 @@ impl Session {
         let work = job.work.clone();
         match &work.steps {
             Steps::Bench(bench) => Box::pin(self.perform_bench(job, bench, outlet)).await,
+            Steps::Explain => Box::pin(self.perform_explain(job, outlet)).await,
             Steps::Write(write) => Box::pin(self.perform_write(job, write, outlet)).await,
             Steps::Copies(copies) => Box::pin(self.perform_copies(job, copies, outlet)).await,
             // Begun where the client's message is acted on: see `begin_copy`.

@@ -1,6 +1,7 @@
 //! Goldseam between real clients and real servers: one folder, one set of servers ([`fixture`]), one file per subject.
 
 mod analytics;
+mod bad_input;
 mod clients;
 mod console;
 mod copy;

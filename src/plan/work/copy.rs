@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use crate::catalog::Relation;
-use crate::types::{KeyType, KeyspaceId, VindexId};
+use crate::plan::once::{Maker, Sequence};
+use crate::types::{KeyType, KeyspaceId, Oid, VindexId};
 
 /// What is copied where.
 #[derive(Debug, Clone)]
@@ -35,6 +36,32 @@ pub struct CopyIn {
     pub list_at: Option<u32>,
     /// Columns that are left to defaults, of which every copy has to get the same.
     pub defaults: Vec<String>,
+    /// Columns that are left to defaults, for which each row gets a value from here: what the shards would make need not fit together.
+    pub extras: Vec<Extra>,
+}
+
+/// A column that the data has not.
+#[derive(Debug, Clone)]
+pub struct Extra {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub type_oid: Oid,
+    /// Its type as SQL.
+    pub type_name: String,
+    /// Where its values come from.
+    pub source: ExtraSource,
+}
+
+/// Where the values of a column come from that the data has not.
+#[derive(Debug, Clone)]
+pub enum ExtraSource {
+    /// Each row gets the next number.
+    Next(Arc<Sequence>),
+    /// Each row gets a new key.
+    Made(Maker),
+    /// All rows get the value of this expression.
+    Once(String),
 }
 
 /// Where rows go.
@@ -51,12 +78,21 @@ pub struct CopySpread {
 pub struct CopyKey {
     /// Its name.
     pub name: String,
-    /// Its place among the columns that are copied.
-    pub at: u16,
+    /// Its place among the columns that are copied, or among the extra ones.
+    pub at: KeyPlace,
     /// Its type.
     pub key_type: KeyType,
     /// Blanks at the end of a value may be cut off (`varchar(n)`).
     pub cuts: bool,
+}
+
+/// Where a row has a part of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In the data.
+    Field(u16),
+    /// Among the values that it gets here.
+    Extra(u16),
 }
 
 /// `COPY t TO STDOUT`.

@@ -20,9 +20,9 @@ use crate::catalog::{Column, ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::Verdict;
 use crate::plan::gather::Piece;
-use crate::plan::once::Sequence;
 use crate::plan::work::write::{Key, Last, Rows, Source, Target};
 use crate::planner::bench::{Edit, quote};
+use crate::planner::once::spread_sequence;
 use crate::planner::scope::{self, Place};
 use crate::planner::{plan_query, refuse};
 use crate::sql::parse::byte_of;
@@ -50,13 +50,25 @@ impl Dissection<'_> {
         let (table, relation) = match scope::place(&self.context, &parts)? {
             Place::Sharded { table, relation } => (table, relation),
             // Its rows are fetched first; where they go is planned anew.
-            _ => {
+            place => {
                 let Some(query) = insert.source.as_deref() else { return Err(Missing::Nothing) };
                 let stays = self.stays(name)?;
                 let mut edits = match &*query.body {
                     SetExpr::Values(_) => self.staged(query, &Around::default(), &stays)?,
                     _ => {
-                        let source = self.rows_of(query, &layout, Vec::new(), &[])?;
+                        let casts = match (&place, &*query.body) {
+                            (
+                                Place::Reference { relation, .. } | Place::Single { relation: Some(relation), .. },
+                                SetExpr::Select(select),
+                            ) => {
+                                let listed: Vec<String> = insert.columns.iter().filter_map(column_name).collect();
+                                let all = || relation.columns.iter().map(|column| column.name.clone()).collect();
+                                let targets: Vec<String> = if listed.is_empty() { all() } else { listed };
+                                self.cast_items(&select.projection, &targets, relation)
+                            }
+                            _ => Vec::new(),
+                        };
+                        let source = self.rows_of(query, &layout, casts, &[])?;
                         vec![(layout.rows.clone(), over(source))]
                     }
                 };
@@ -104,7 +116,9 @@ impl Dissection<'_> {
                 ColumnDefault::Sequence => {
                     let uncertain = || refuse::sequence_default(&table.name, &column.name);
                     let (schema, name) = column.supply.sequence.as_ref().ok_or_else(uncertain)?;
-                    numbers.push(Arc::new(self.sequence(schema, name, column).ok_or_else(uncertain)?));
+                    let identity = column.supply.expression.is_none();
+                    let sequence = spread_sequence(&self.context, schema, name, identity);
+                    numbers.push(Arc::new(sequence.ok_or_else(uncertain)?));
                     counted.push(column.name.clone());
                     always |= column.supply.always;
                 }
@@ -189,14 +203,6 @@ impl Dissection<'_> {
         let ordered = returning && !swallows && !relation.has_triggers;
         let width = (!missing.is_empty() || !numbers.is_empty()).then_some(given + missing.len());
         Ok(Rows { source, target, head, tail, returning, ordered, numbers, width })
-    }
-
-    /// A sequence that several shards have.
-    fn sequence(&self, schema: &str, name: &str, column: &Column) -> Option<Sequence> {
-        let relation = self.context.catalog.relations.get(&(schema.to_owned(), name.to_owned()))?;
-        let (home, others) = relation.shards.split_first()?;
-        let identity = column.supply.always;
-        Some(Sequence { schema: schema.into(), name: name.into(), home: *home, others: others.to_vec(), identity })
     }
 
     /// How many columns a query puts out, if its text says it.

@@ -19,7 +19,7 @@ use crate::error::PgError;
 use crate::plan::gather::Piece;
 use crate::plan::work::Write;
 use crate::plan::work::write::{Last, Source};
-use crate::plan::{Once, Plan, Route, Steps, Verdict, Work};
+use crate::plan::{Plan, Route, Steps, Verdict, Work};
 use crate::planner::bench::quote;
 use crate::planner::scope::{self, Place};
 use crate::planner::{Context, Planner, refuse};
@@ -34,7 +34,6 @@ pub fn plan_in_steps(
     tokens: &[Token],
     statement: &Statement,
     plan: Plan,
-    once: Option<Arc<Once>>,
 ) -> Plan {
     let Plan { verdict, mut effects, literal } = plan;
     let writes = |query: &Query| {
@@ -54,7 +53,7 @@ pub fn plan_in_steps(
         Verdict::Route(route) => Ok(route),
         Verdict::Refuse(error) => Err(*error),
     };
-    let verdict = match in_steps(context, text, &planner.tokens, planner.body.clone(), statement, routed, once) {
+    let verdict = match in_steps(context, text, &planner.tokens, planner.body.clone(), statement, routed) {
         Ok(route) => {
             if route.work.is_some() {
                 (effects.writes, effects.floating) = (true, false);
@@ -74,7 +73,6 @@ fn in_steps(
     body: Range<usize>,
     statement: &Statement,
     routed: Result<Route, PgError>,
-    once: Option<Arc<Once>>,
 ) -> Result<Route, PgError> {
     let always = match &routed {
         Ok(route) if route.work.is_some() || route.once.as_ref().is_some_and(|once| once.always) => return routed,
@@ -83,7 +81,8 @@ fn in_steps(
         Ok(route) if route.gather.is_some() && !is_directory(context, route) => return routed,
         Ok(_) if is_plain(statement) => return routed,
         Ok(_) => false,
-        Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED => true,
+        // MERGE has been judged by its names alone, which may be those of tables in other schemas.
+        Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED || matches!(statement, Statement::Merge(_)) => true,
         Err(_) => return routed,
     };
     let parts = Dissection { context: *context, text, all, body, sources: Vec::new(), named: Vec::new() };
@@ -93,7 +92,7 @@ fn in_steps(
             let work = Some(Arc::new(Work { always, steps: Steps::Write(write) }));
             Ok(match routed {
                 Ok(route) => Route { work, ..route },
-                Err(_) => Route { work, reasons, once, ..Route::default() },
+                Err(_) => Route { work, reasons, ..Route::default() },
             })
         }
         Err(Missing::Nothing) => routed,

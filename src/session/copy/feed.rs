@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use super::extras::Front;
 use super::stream::Stream;
 use super::{Copying, LONGEST_ROW, MOST_UNSENT, context};
 use crate::copy::fields::{Field, field};
 use crate::copy::{Fault, Format, Found, Kind};
 use crate::error::PgError;
-use crate::plan::work::copy::CopyKey;
+use crate::plan::work::copy::{CopyKey, KeyPlace};
 use crate::protocol::frame::HEADER;
 use crate::protocol::request;
 use crate::session::gate::killed;
@@ -27,11 +28,15 @@ enum Turn {
     Full,
     /// Only a directory's table knows where this key goes.
     Directory(VindexId, String),
+    /// A sequence's numbers are used up.
+    Numbers,
 }
 
 /// Where a row goes.
 enum Way {
     To(ShardId),
+    /// Every shard has a copy.
+    All,
     /// Any shard will refuse it.
     Foreign,
     Directory(VindexId, String),
@@ -64,7 +69,7 @@ impl Session {
 
     /// Spreads a piece of data over the shards. `last`: nothing more will come.
     pub(super) async fn copy_data(&mut self, copying: &mut Copying, data: &[u8], last: bool) -> Result<(), Stop> {
-        if copying.copy.spread.is_none() {
+        if copying.copy.spread.is_none() && copying.copy.extras.is_empty() {
             return self.copy_to_all(copying, data).await;
         }
         let mut pending = std::mem::take(&mut copying.pending);
@@ -74,9 +79,10 @@ impl Session {
         let bytes: &[u8] = if pending.is_empty() { data } else { &pending };
         let mut at = 0;
         loop {
-            match self.spread_rows(copying, bytes, &mut at, last)? {
+            match self.hand_rows_on(copying, bytes, &mut at, last)? {
                 Turn::Dry => break,
                 Turn::Full => self.until_sent(copying).await?,
+                Turn::Numbers => self.draw_numbers(copying).await?,
                 Turn::Directory(vindex, key) => {
                     // From now on the cache has it.
                     self.state.directories.clone().assign(vindex, &key).await?;
@@ -172,7 +178,7 @@ impl Session {
     }
 
     /// Hands whole rows on.
-    fn spread_rows(&mut self, copying: &mut Copying, data: &[u8], at: &mut usize, last: bool) -> Result<Turn, Stop> {
+    fn hand_rows_on(&mut self, copying: &mut Copying, data: &[u8], at: &mut usize, last: bool) -> Result<Turn, Stop> {
         loop {
             let rest = data.get(*at..).unwrap_or_default();
             let found = match copying.found.take() {
@@ -188,7 +194,12 @@ impl Session {
                 Kind::End if copying.options.format == Format::Binary => self.copy_header(copying, &found, bytes),
                 Kind::End => false,
                 Kind::Foreign => self.copy_foreign(copying, &found, bytes),
+                Kind::Row if !copying.extras.are_ready() => {
+                    copying.found = Some(found);
+                    return Ok(Turn::Numbers);
+                }
                 Kind::Row => match way(self, copying, &found, bytes)? {
+                    Way::All => self.copy_header(copying, &found, bytes),
                     Way::To(shard) => {
                         let place = copying.places.get(usize::from(shard.0)).copied().unwrap_or(u16::MAX);
                         let Some(stream) = copying.streams.get_mut(usize::from(place)) else {
@@ -197,7 +208,7 @@ impl Session {
                             );
                         };
                         stream.count_lines(&copying.rows, &found, bytes);
-                        stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT
+                        stream.put_row(&copying.extras.row, bytes) && self.send_piece(stream) > MOST_UNSENT
                     }
                     Way::Foreign => self.copy_foreign(copying, &found, bytes),
                     Way::Directory(vindex, key) => {
@@ -206,6 +217,9 @@ impl Session {
                     }
                 },
             };
+            if found.kind == Kind::Row {
+                copying.extras.next();
+            }
             *at += found.len;
             if full {
                 return Ok(Turn::Full);
@@ -220,7 +234,12 @@ impl Session {
             if found.lines > 0 {
                 stream.lines.add(found.line, found.lines, found.len);
             }
-            full |= stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT;
+            let front = match found.kind {
+                Kind::Row => &copying.extras.row,
+                Kind::Header => &copying.extras.header,
+                _ => &Front::default(),
+            };
+            full |= stream.put_row(front, bytes) && self.send_piece(stream) > MOST_UNSENT;
         }
         full
     }
@@ -230,7 +249,8 @@ impl Session {
         copying.foreign = true;
         let Some(stream) = copying.streams.first_mut() else { return false };
         stream.count_lines(&copying.rows, found, bytes);
-        stream.put(bytes) && self.send_piece(stream) > MOST_UNSENT
+        let front = if found.kind == Kind::Row { &copying.extras.row } else { &Front::default() };
+        stream.put_row(front, bytes) && self.send_piece(stream) > MOST_UNSENT
     }
 
     /// CopyFail, as a server reports it (`CopyGetData`).
@@ -259,19 +279,28 @@ impl Session {
 
 /// Where a row goes.
 fn way(session: &Session, copying: &Copying, found: &Found, bytes: &[u8]) -> Result<Way, Stop> {
-    let Some(spread) = &copying.copy.spread else { return Ok(Way::Foreign) };
+    let Some(spread) = &copying.copy.spread else { return Ok(Way::All) };
     let row = bytes.get(..found.content).unwrap_or_default();
-    if let ([key], [wanted]) = (spread.keys.as_slice(), copying.wanted.as_slice()) {
+    if let ([key], [Some(wanted)]) = (spread.keys.as_slice(), copying.wanted.as_slice()) {
         let raw = field(row, &copying.options, wanted);
         return match read(session, copying, key, &raw, found)? {
             Some(key) => place(session, copying, spread.vindex, std::slice::from_ref(&key), found),
             None => Ok(Way::Foreign),
         };
     }
-    let fields: Vec<Field<'_>> = copying.wanted.iter().map(|wanted| field(row, &copying.options, wanted)).collect();
+    let fields: Vec<Option<Field<'_>>> = copying
+        .wanted
+        .iter()
+        .map(|wanted| wanted.as_ref().map(|wanted| field(row, &copying.options, wanted)))
+        .collect();
     let mut keys = Vec::with_capacity(fields.len());
     for (key, raw) in spread.keys.iter().zip(&fields) {
-        match read(session, copying, key, raw, found)? {
+        let found = match (raw, key.at) {
+            (Some(raw), _) => read(session, copying, key, raw, found)?,
+            (None, KeyPlace::Extra(at)) => copying.extras.key(usize::from(at), key, &session.decode)?,
+            (None, KeyPlace::Field(_)) => None,
+        };
+        match found {
             Some(key) => keys.push(key),
             None => return Ok(Way::Foreign),
         }
@@ -326,7 +355,7 @@ fn read<'r>(
 }
 
 /// As the column's input function reads it. Only a length cuts blanks off.
-fn as_stored<'r>(raw: &Raw<'r>, key: &CopyKey, context: &DecodeContext) -> Match<'r> {
+pub(super) fn as_stored<'r>(raw: &Raw<'r>, key: &CopyKey, context: &DecodeContext) -> Match<'r> {
     match key.key_type {
         KeyType::Text if !key.cuts => decode(raw, key.key_type, context),
         _ => decode_stored(raw, key.key_type, context),

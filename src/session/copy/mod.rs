@@ -18,6 +18,7 @@
 
 mod abort;
 mod context;
+mod extras;
 mod feed;
 mod finish;
 mod out;
@@ -33,6 +34,7 @@ use super::work::Assignment;
 use crate::copy::fields::Wanted;
 use crate::copy::{Found, Options, Rows};
 use crate::plan::work::copy::CopyIn;
+use extras::Extras;
 use stream::Stream;
 
 /// A COPY FROM STDIN under way.
@@ -44,8 +46,10 @@ pub(super) struct Copying {
     copy: CopyIn,
     options: Options,
     rows: Rows,
-    /// Where the key is in a row.
-    wanted: Vec<Wanted>,
+    /// Where the parts of the key are in a row that come with the data.
+    wanted: Vec<Option<Wanted>>,
+    /// The values that each row gets here.
+    extras: Extras,
     /// A key that is no ASCII text can be read.
     utf8: bool,
     /// Bytes of a row that is not whole yet.

@@ -10,7 +10,7 @@ use super::{Copying, copy_in};
 use crate::copy::fields::Wanted;
 use crate::copy::{Format, Options, Rows, Statement};
 use crate::error::PgError;
-use crate::plan::work::copy::CopyIn;
+use crate::plan::work::copy::{CopyIn, KeyPlace};
 use crate::protocol::answer::tag;
 use crate::session::extended::Batch;
 use crate::session::gate::killed;
@@ -74,13 +74,22 @@ impl Session {
         let shards = self.state.vschema.keyspace(copy.keyspace).shards.clone();
         self.enlist_for(&job.effects, &shards).await?;
         self.check_defaults(copy).await?;
-        let text = with_list(&job.text, &tokens, copy.list_at, &copy.columns);
+        let names: Vec<&str> = copy.extras.iter().map(|extra| extra.name.as_str()).collect();
+        let text = match statement.columns {
+            // Behind the list's parenthesis.
+            Some(_) if !names.is_empty() => with_names(&job.text, &tokens, statement.behind_name, &names),
+            _ => with_list(&job.text, &tokens, copy.list_at, &copy.columns),
+        };
+        let extras = self.begin_extras(copy, &options, shards[0]).await?;
         let keys = copy.spread.iter().flat_map(|spread| &spread.keys);
         let wanted = keys
-            .map(|key| Wanted {
-                at: usize::from(key.at),
-                force_not_null: options.force_not_null.has(&key.name),
-                force_null: options.force_null.has(&key.name),
+            .map(|key| match key.at {
+                KeyPlace::Extra(_) => None,
+                KeyPlace::Field(at) => Some(Wanted {
+                    at: usize::from(at),
+                    force_not_null: options.force_not_null.has(&key.name),
+                    force_null: options.force_null.has(&key.name),
+                }),
             })
             .collect();
         let mut places = vec![u16::MAX; self.state.vschema.shards.len()];
@@ -94,6 +103,7 @@ impl Session {
             copy: copy.clone(),
             options,
             wanted,
+            extras,
             utf8,
             pending: BytesMut::new(),
             streams: shards.iter().map(|shard| Stream::new(*shard)).collect(),
@@ -112,7 +122,7 @@ impl Session {
 
     /// Waits until every shard wants data, and says so to the client.
     async fn await_responses(&mut self, copying: &mut Copying) -> Result<(), Stop> {
-        let (cancels, columns) = (self.handle.cancels(), copying.copy.columns.len());
+        let (cancels, columns) = (self.handle.cancels(), copying.copy.columns.len() + copying.copy.extras.len());
         self.until(&mut copying.streams, &copying.copy.table, cancels, |streams| {
             streams.iter().all(|stream| stream.response.is_some())
         })
@@ -125,10 +135,14 @@ impl Session {
                 return Err(changed(&copying.copy.table).into());
             }
         }
-        let out = &mut self.client.outgoing;
+        // The client does not send what it has not.
+        let format = response.first().copied().unwrap_or(0);
+        let (count, out) = (copying.copy.columns.len(), &mut self.client.outgoing);
         out.put_u8(tag::COPY_IN);
-        out.put_i32(response.len() as i32 + 4);
-        out.put_slice(&response);
+        out.put_i32(4 + 1 + 2 + 2 * count as i32);
+        out.put_u8(format);
+        out.put_u16(count as u16);
+        (0..count).for_each(|_| out.put_u16(u16::from(format)));
         Ok(())
     }
 
@@ -252,6 +266,13 @@ pub(super) fn with_list(text: &str, tokens: &[sql::Token], list_at: Option<u32>,
         return text.to_owned();
     }
     format!("{} ({}) {}", text.get(..at).unwrap_or_default(), quoted.join(", "), text.get(at..).unwrap_or_default())
+}
+
+/// The statement with more columns at the front of its list, whose parenthesis is this token.
+fn with_names(text: &str, tokens: &[sql::Token], at: usize, names: &[&str]) -> String {
+    let at = tokens.get(at).map_or(text.len(), |token| token.end as usize);
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{}\", ", name.replace('"', "\"\""))).collect();
+    format!("{}{}{}", text.get(..at).unwrap_or_default(), quoted.concat(), text.get(at..).unwrap_or_default())
 }
 
 fn changed(table: &str) -> PgError {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::context;
+use super::extras::Front;
 use crate::copy::lines::Lines;
 use crate::copy::{Found, Rows};
 use crate::error::PgError;
@@ -62,6 +63,15 @@ impl Stream {
     pub fn count(&self) -> u64 {
         let tag = self.tag.as_deref().unwrap_or_default();
         tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Adds a row, with more fields in front of it.
+    pub fn put_row(&mut self, front: &Front, row: &[u8]) -> bool {
+        if front.bytes.is_empty() {
+            return self.put(row);
+        }
+        self.put(&front.bytes);
+        self.put(row.get(front.instead..).unwrap_or_default())
     }
 
     /// Remembers which line here is which of the shard's.

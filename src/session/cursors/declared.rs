@@ -35,6 +35,8 @@ pub(in crate::session) struct Declared {
     depth: usize,
     /// The whole RowDescription, in the cursor's own form.
     pub description: Bytes,
+    /// The columns' types as SQL, once they were asked for.
+    pub types: Option<Vec<String>>,
     pub rows: Rows,
     /// Where more rows come from.
     pub source: Option<Box<Scattered>>,
@@ -130,6 +132,7 @@ impl Session {
             kept: self.transaction.is_idle(),
             depth: self.transaction.depth(),
             description: Bytes::new(),
+            types: None,
             rows: Rows::new(scroll),
             source: None,
         };
@@ -223,7 +226,7 @@ impl Session {
         Ok(closed)
     }
 
-    /// A transaction is committed: what is not WITH HOLD goes, the rest stays for good.
+    /// A transaction is over. If it was committed, what is WITH HOLD stays for good; nothing else does.
     pub(in crate::session) fn keep_declared(&mut self, committed: bool) {
         self.declared.retain(|cursor| cursor.kept || (committed && cursor.hold));
         for cursor in &mut self.declared {

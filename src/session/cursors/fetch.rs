@@ -2,12 +2,14 @@
 
 use bytes::BytesMut;
 
+use super::convert::BATCH;
 use super::declared::{Declaration, Declared};
 use super::rows::Step;
 use crate::error::PgError;
 use crate::protocol::encode;
 use crate::session::extended::Portal;
 use crate::session::scatter::query::command_complete;
+use crate::session::temporary::Made;
 use crate::session::{Session, Trouble};
 use crate::sql::fetch::{Fetch, Motion, fetch};
 use crate::sqlstate::SqlState;
@@ -35,6 +37,8 @@ pub(in crate::session) enum OwnPortal {
     /// A DECLARE; none if it has been executed.
     Declare(Option<Box<Declaration>>),
     Fetch(Fetching),
+    /// A temporary table; none if it has been made.
+    Make(Option<Box<Made>>),
     /// A cursor that SQL has declared, by its name.
     Cursor,
 }
@@ -62,7 +66,7 @@ impl Session {
         if !moves {
             self.client.outgoing.extend_from_slice(&cursor.description);
         }
-        let count = self.walk(&mut cursor).await?;
+        let count = self.walk(&mut cursor, &[]).await?;
         self.declared.push(cursor);
         self.complete_fetch(moves, count);
         self.end_statement();
@@ -80,10 +84,19 @@ impl Session {
             .ok_or_else(|| PgError::new(SqlState::UNDEFINED_CURSOR, format!("cursor \"{name}\" does not exist")))
     }
 
-    /// Goes on with a movement that has begun; rows that are wanted go to the client. How many count.
-    async fn walk(&mut self, cursor: &mut Declared) -> Result<u64, Trouble> {
+    /// Goes on with a movement that has begun; rows that are wanted go to the client, in these formats if they are not the cursor's own. How many
+    /// count.
+    async fn walk(&mut self, cursor: &mut Declared, formats: &[i16]) -> Result<u64, Trouble> {
+        let mut waiting = Vec::new();
         loop {
-            match cursor.rows.step()? {
+            let step = cursor.rows.step()?;
+            if waiting.len() >= BATCH || (matches!(step, Step::Done(_)) && !waiting.is_empty()) {
+                let rows = self.convert(cursor, &waiting, formats).await?;
+                waiting.clear();
+                self.client.outgoing.extend_from_slice(&rows);
+            }
+            match step {
+                Step::Row(row) if !formats.is_empty() => waiting.push(row),
                 Step::Row(row) => {
                     self.client.outgoing.extend_from_slice(&row);
                     self.drain_client().await?;
@@ -98,6 +111,7 @@ impl Session {
     pub(in crate::session) fn own_portal(&mut self, name: &str) -> Option<OwnPortal> {
         match self.portals.iter_mut().find(|(known, _)| known == name) {
             Some((_, Portal::Declare(declaration))) => Some(OwnPortal::Declare(declaration.take())),
+            Some((_, Portal::Make(made))) => Some(OwnPortal::Make(made.take())),
             Some((_, Portal::Fetch(fetching))) => Some(OwnPortal::Fetch(fetching.clone())),
             Some(_) => None,
             None => self.is_declared(name).then_some(OwnPortal::Cursor),
@@ -117,7 +131,12 @@ impl Session {
                 encode::command_complete(&mut self.client.outgoing, "DECLARE CURSOR");
                 Ok(())
             }
-            OwnPortal::Declare(None) => {
+            OwnPortal::Make(Some(made)) => {
+                let rows = self.make_temporary(*made).await?;
+                command_complete(&mut self.client.outgoing, format!("SELECT {rows}").as_bytes());
+                Ok(())
+            }
+            OwnPortal::Declare(None) | OwnPortal::Make(None) => {
                 Err(PgError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "portal cannot be run").into())
             }
             OwnPortal::Fetch(fetching) => self.execute_fetch(name, fetching).await,
@@ -138,12 +157,14 @@ impl Session {
             };
         }
         let mut cursor = self.take_declared(&fetching.name)?;
-        if !fetching.moves && !cursor.has_form(&fetching.formats) {
+        let as_declared = fetching.moves || cursor.has_form(&fetching.formats);
+        if !as_declared && cursor.binary {
             self.declared.push(cursor);
             return Err(other_form(&fetching.name).into());
         }
         cursor.rows.begin(fetching.motion, !fetching.moves)?;
-        let count = self.walk(&mut cursor).await?;
+        let formats: &[i16] = if as_declared { &[] } else { &fetching.formats };
+        let count = self.walk(&mut cursor, formats).await?;
         self.declared.push(cursor);
         self.complete_fetch(fetching.moves, count);
         if let Some((_, Portal::Fetch(known))) = self.portals.iter_mut().find(|(known, _)| known == portal) {
@@ -206,7 +227,7 @@ impl Session {
             return Err(other_form(name).into());
         }
         cursor.rows.begin(Motion::Forward(limit), true)?;
-        let count = self.walk(&mut cursor).await?;
+        let count = self.walk(&mut cursor, &[]).await?;
         self.declared.push(cursor);
         match limit {
             Some(limit) if count >= limit => encode::portal_suspended(&mut self.client.outgoing),
@@ -226,5 +247,5 @@ impl Declared {
 fn other_form(name: &str) -> PgError {
     PgError::unsupported(format!("cursor \"{name}\" returns its rows in another format than is asked for"))
         .with_detail("Its rows come from several shards, in the format that it was declared with.")
-        .with_hint("Fetch in text format, or DECLARE it as BINARY.")
+        .with_hint("Fetch in binary format.")
 }

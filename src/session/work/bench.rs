@@ -46,6 +46,14 @@ pub(in crate::session) struct Workbench {
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
+/// All that the rest of a statement needs.
+pub(in crate::session) struct Ready {
+    /// Where it runs.
+    pub home: ShardId,
+    pub types: Types,
+    pub staged: Vec<Staged>,
+}
+
 /// What may be parameters of the rest: twenty-five times cheaper than a table for a hundred rows, and no dearer up to here.
 const SMALL: Bounds = Bounds { rows: 2_000, bytes: 256 << 10 };
 /// Bytes that may be parameters where there cannot be a table.
@@ -66,12 +74,19 @@ impl Session {
         bench: &Bench,
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
-        let outcome = self.do_bench(job, bench, outlet).await;
+        let outcome = match self.prepare_bench(job, bench).await {
+            Ok(Ready { home, types, staged }) => {
+                outlet.shard = Some(home);
+                self.answer_rest(job, &bench.rest, &staged, &types, home, outlet).await
+            }
+            Err(stop) => Err(stop),
+        };
         self.close_bench().await;
         outcome
     }
 
-    async fn do_bench(&mut self, job: &Assignment, bench: &Bench, outlet: &mut Outlet) -> Result<Vec<u8>, Stop> {
+    /// Fetches the inputs; only the rest remains to be run. [`Session::close_bench`] has to follow.
+    pub(super) async fn prepare_bench(&mut self, job: &Assignment, bench: &Bench) -> Result<Ready, Stop> {
         let places = self.place_inputs(job, &bench.inputs).await?;
         let home = self.place_rest(bench, &places)?;
         let mut shards: Vec<ShardId> = places.iter().flatten().copied().chain([home]).collect();
@@ -84,15 +99,16 @@ impl Session {
         let types = self.types_of(job, bench, home).await?;
         let tables = self.may_have_tables(job, bench).then_some(home);
         let staged = self.fetch_inputs(job, &bench.inputs, &places, &types, tables).await?;
-        outlet.shard = Some(home);
-        self.answer_rest(job, &bench.rest, &staged, &types, home, outlet).await
+        Ok(Ready { home, types, staged })
     }
 
     /// Whether the rest may run outside of the client's transaction: it leaves nothing behind, and what it reads itself is what the
     /// transaction would read.
     fn may_have_tables(&self, job: &Assignment, bench: &Bench) -> bool {
         let reads_tables = !bench.keyspaces.is_empty() || bench.fixed.is_some();
-        !job.effects.writes && (self.transaction.is_idle() || !reads_tables)
+        // Only the connection that has a temporary table sees it.
+        let temporary = bench.fixed.is_some() && bench.fixed == self.temporary_shard();
+        !temporary && !job.effects.writes && (self.transaction.is_idle() || !reads_tables)
     }
 
     /// What one statement's inputs may be together.

@@ -5,10 +5,12 @@
 //!
 //! - here: all in one transaction, which is the client's own or one for this statement, and ends in two phases as any other;
 //! - [`apart`]: what PostgreSQL does not allow in a transaction;
-//! - [`fill`]: the rows of CREATE TABLE AS.
+//! - [`fill`]: the rows of CREATE TABLE AS;
+//! - [`numbers`]: sequences that the transaction itself has made or restarted.
 
 mod apart;
 mod fill;
+mod numbers;
 
 use bytes::Bytes;
 

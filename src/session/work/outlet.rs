@@ -25,6 +25,8 @@ pub(in crate::session) struct Outlet {
     pub describe: bool,
     /// It also waits to be told that there are none.
     pub full: bool,
+    /// Rows are only counted.
+    pub dropped: bool,
     /// Rows are kept here instead of being sent.
     pub kept: Option<BytesMut>,
     /// The formats that the client asked for, by Bind's rule.
@@ -57,6 +59,11 @@ impl Outlet {
     /// # Errors
     /// Too much is kept (54000).
     pub(super) fn take_rows(&mut self, rows: &mut BytesMut, client: &mut BytesMut) -> Result<bool, PgError> {
+        if self.dropped {
+            self.rows += count(rows);
+            take_rows(rows, None);
+            return Ok(true);
+        }
         match &mut self.kept {
             None if client.len() >= HIGH_WATER => return Ok(false),
             None => {

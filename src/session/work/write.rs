@@ -63,16 +63,12 @@ impl Session {
         let mut course = self.describe_write(job, write).await?;
         course.defaults = self.defaults_of(write).await?;
         for (number, source) in write.sources.iter().enumerate() {
-            let mut kept = self.run_source(job, source, &course).await?;
+            let kept = self.run_source(job, source, &course).await?;
             if let Last::Rows(rows) = &write.last
                 && usize::from(rows.source) == number
+                && rows.width.is_some_and(|width| width != kept.columns.len())
             {
-                if rows.width.is_some_and(|width| width != kept.columns.len()) {
-                    return Err(PgError::unsupported("INSERT of a query whose columns are not known").into());
-                }
-                for sequence in &rows.numbers {
-                    kept.append(&self.numbers(sequence, kept.rows).await?);
-                }
+                return Err(PgError::unsupported("INSERT of a query whose columns are not known").into());
             }
             course.staged.push(kept.staged(&source.names));
             course.kept.push(kept);

@@ -88,7 +88,6 @@ fn keys_that_lead_nowhere_are_refused() {
         ("COPY loose FROM STDIN", &b"a\t1\nb\t\\N\n"[..], "23502", "COPY loose, line 2"),
         ("COPY listed FROM STDIN", b"a\t1\nzz\t1\n", "23514", "COPY listed, line 2"),
         ("COPY items (n) FROM STDIN", b"", "0A000", ""),
-        ("COPY numbered (id) FROM STDIN", b"", "0A000", ""),
         ("COPY items FROM '/tmp/file'", b"", "0A000", ""),
         ("COPY items FROM PROGRAM 'true'", b"", "0A000", ""),
         ("COPY items TO '/tmp/file'", b"", "0A000", ""),

@@ -1,6 +1,6 @@
 //! Rows come in: every format and option, into tables of every kind.
 
-use super::stage::Stage;
+use super::stage::{SHARDS, Stage};
 
 fn items(count: usize) -> Vec<u8> {
     (1..=count).flat_map(|n| format!("{n}\t{}\tnote \\t {n}\\n\n", n * 7).into_bytes()).collect()
@@ -173,4 +173,60 @@ fn nothing_at_all_is_no_row() {
         }
     }
     stage.same_table("items");
+}
+
+/// One row each of the shards' answers, sorted.
+fn everywhere(stage: &Stage, sql: &str) -> Vec<String> {
+    let mut all: Vec<String> = (0..SHARDS).flat_map(|n| stage.servers.shard(n).rows(sql)).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn what_the_data_has_not_is_made_once() {
+    let mut stage = Stage::new();
+    let data: Vec<u8> = (0..200).flat_map(|n| format!("row {n}\n").into_bytes()).collect();
+    for options in
+        ["", "(DELIMITER '1', NULL '7')", "(FORMAT csv)", "(FORMAT csv, HEADER, QUOTE '2')", "(HEADER match)"]
+    {
+        let mut data = data.clone();
+        if options.contains("HEADER") {
+            data = [&b"v\n"[..], &data].concat();
+        }
+        if options.contains('\'') {
+            data = data.into_iter().filter(|byte| !b"12".contains(byte)).collect();
+        }
+        for table in ["counted", "made", "copied"] {
+            let heard = stage.copy_in(&format!("COPY {table} (v) FROM STDIN {options}"), &data, 100);
+            assert_eq!(heard[1], "C COPY 200", "{table} {options}");
+        }
+        assert_eq!(everywhere(&stage, "SELECT v FROM counted").len(), 200);
+        let (ids, times) = ("SELECT id FROM counted", "SELECT DISTINCT at FROM counted");
+        let mut numbers = everywhere(&stage, ids);
+        numbers.dedup();
+        assert_eq!(numbers.len(), 200, "no number twice");
+        let mut moments = everywhere(&stage, times);
+        moments.dedup();
+        assert_eq!(moments.len(), 1, "one moment");
+        let one = numbers[77].clone();
+        assert_eq!(stage.proxy.rows(&format!("SELECT count(*) FROM counted WHERE id = {one}")), ["1"]);
+        let key = everywhere(&stage, "SELECT id FROM made")[50].clone();
+        assert_eq!(stage.proxy.rows(&format!("SELECT count(*) FROM made WHERE id = '{key}'")), ["1"]);
+        let copies: Vec<_> =
+            (0..SHARDS).map(|n| stage.servers.shard(n).rows("SELECT t::text FROM copied t ORDER BY 1")).collect();
+        assert!(copies[0].len() == 200 && copies[1] == copies[0] && copies[2] == copies[0], "{options}");
+        for n in 0..=SHARDS {
+            stage.servers.shard(n).query("TRUNCATE counted, made, copied");
+        }
+    }
+    // An error is about the client's own fields.
+    let heard = stage.copy_here("COPY counted (v) FROM STDIN", b"a\nb\tc\n");
+    assert!(heard[1].contains("extra data after last expected column"), "{heard:?}");
+    let heard = stage.copy_here("COPY numbered (id) FROM STDIN", b"1\n2\nx\n");
+    assert!(heard[1].ends_with("COPY numbered, line 3, column id: \"x\""), "{heard:?}");
+    let mut binary = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    (0..5).for_each(|_| binary.extend(b"\0\x01\0\0\0\x01x"));
+    let heard = stage.copy_here("COPY counted (v) FROM STDIN (FORMAT binary)", &binary);
+    assert_eq!(heard[1], "C COPY 5", "{heard:?}");
+    assert_eq!(everywhere(&stage, "SELECT v FROM counted"), ["x"; 5]);
 }

@@ -22,7 +22,10 @@ const SCHEMA: &str = "
     CREATE TABLE stamped (id int PRIMARY KEY, at timestamptz DEFAULT now(), c char(3) DEFAULT 'abc');
     CREATE TABLE numbered (id int PRIMARY KEY, n serial);
     CREATE TABLE facts (id int PRIMARY KEY, name text, kind text DEFAULT 'plain');
-    CREATE TABLE moods (id int PRIMARY KEY, at float DEFAULT random());";
+    CREATE TABLE moods (id int PRIMARY KEY, at float DEFAULT random());
+    CREATE TABLE counted (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text, at timestamptz DEFAULT now());
+    CREATE TABLE made (v text, id uuid DEFAULT gen_random_uuid() PRIMARY KEY);
+    CREATE TABLE copied (id serial PRIMARY KEY, v text, at timestamptz DEFAULT now());";
 const VSCHEMA: &str = r#"
 [keyspace.main]
 shards = ["s0", "s1", "s2"]
@@ -77,6 +80,17 @@ keyspace = "main"
 shard_key = "id"
 vindex = "by_hash"
 [table.facts]
+keyspace = "main"
+type = "reference"
+[table.counted]
+keyspace = "main"
+shard_key = "id"
+vindex = "by_hash"
+[table.made]
+keyspace = "main"
+shard_key = "id"
+vindex = "by_hash"
+[table.copied]
 keyspace = "main"
 type = "reference"
 [table.moods]
@@ -149,8 +163,7 @@ impl Stage {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let servers = servers();
-        let clear =
-            "TRUNCATE pairs_text, items, docs, loose, pairs, listed, placed, things, stamped, numbered, facts, moods";
+        let clear = "TRUNCATE pairs_text, items, docs, loose, pairs, listed, placed, things, stamped, numbered, facts, moods, counted, made, copied";
         for n in 0..=SHARDS {
             servers.shard(n).query(clear);
         }

@@ -118,7 +118,6 @@ fn a_search_path_is_left_as_it_was() {
 }
 
 #[test]
-#[ignore = "INSERT of a query whose rows move"]
 fn create_table_as_takes_rows_from_all_shards() {
     let site = get();
     let mut proxy = site.proxy();
@@ -131,4 +130,49 @@ fn create_table_as_takes_rows_from_all_shards() {
     proxy.ok("CREATE TABLE m7_few AS SELECT n, count(*) AS many FROM m7 GROUP BY n /* goldseam: shard=s1 */");
     assert_eq!(proxy.one("SELECT sum(many) FROM m7_few"), "30");
     proxy.ok("DROP TABLE m7, m7_copy, m7_few");
+}
+
+#[test]
+fn sequences_of_new_tables_count_for_all_shards_in_their_own_transaction() {
+    let site = get();
+    let mut proxy = site.proxy();
+    proxy.ok("BEGIN");
+    proxy.ok("CREATE TABLE m8 (id bigserial, owner bigint, PRIMARY KEY (owner, id)) /* goldseam: shard_key=owner vindex=by_hash */");
+    for owner in 0..10 {
+        proxy.ok(&format!("INSERT INTO m8 (owner) VALUES ({owner})"));
+    }
+    assert_eq!(proxy.one("SELECT count(DISTINCT id) FROM m8"), "10");
+    proxy.ok("COMMIT");
+    for owner in 0..10 {
+        proxy.ok(&format!("INSERT INTO m8 (owner) VALUES ({owner})"));
+    }
+    assert_eq!(proxy.one("SELECT count(DISTINCT id) FROM m8"), "20");
+    // As tests clean up between two of them: nobody waits for himself.
+    proxy.ok("BEGIN");
+    proxy.ok("TRUNCATE m8 RESTART IDENTITY");
+    proxy.ok("INSERT INTO m8 (owner) VALUES (1), (2), (3)");
+    assert_eq!(proxy.one("SELECT max(id) FROM m8"), "3");
+    proxy.ok("COMMIT");
+    proxy.ok("INSERT INTO m8 (owner) VALUES (4)");
+    assert_eq!(proxy.one("SELECT id FROM m8 WHERE owner = 4"), "4");
+    proxy.ok("DROP TABLE m8");
+}
+
+#[test]
+fn blocks_of_definitions_run_on_every_shard() {
+    let site = get();
+    let mut proxy = site.proxy();
+    let block = "DO $$ BEGIN CREATE TYPE m9 AS ENUM ('a', 'b'); EXCEPTION WHEN duplicate_object THEN null; END $$";
+    for _ in 0..2 {
+        assert_eq!(proxy.ok(block).tags, ["DO"]);
+    }
+    assert_eq!(site.shards("SELECT count(*) FROM pg_type WHERE typname = 'm9'"), ["1", "1"]);
+    assert_eq!(proxy.query("DO $$ BEGIN UPDATE items SET n = 1; END $$").code(), "0A000");
+    proxy.ok("/* goldseam: shard=s1 */ DO $$ BEGIN UPDATE items SET n = n; END $$");
+    proxy.ok("DROP TYPE m9");
+    // A procedure is told where it runs, or refused with the reason.
+    proxy.ok("CREATE PROCEDURE m9_run() LANGUAGE sql AS 'UPDATE items SET n = n'");
+    assert_eq!(proxy.query("CALL m9_run()").code(), "0A000");
+    proxy.ok("/* goldseam: shard=s1 */ CALL m9_run()");
+    proxy.ok("DROP PROCEDURE m9_run");
 }

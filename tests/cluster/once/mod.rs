@@ -102,6 +102,11 @@ impl Scene {
         Scene { proxy: open(port), plain, cluster }
     }
 
+    /// The operators' console of another proxy.
+    pub fn console(&self) -> Wire {
+        Wire::open(start(&self.cluster), USER, "goldseam", &[]).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
     /// Another proxy before the same servers.
     pub fn another(&self) -> Wire {
         open(start(&self.cluster))

@@ -48,6 +48,24 @@ fn columns_that_an_insert_leaves_out_are_numbered_as_postgresql_does() {
 }
 
 #[test]
+fn rows_of_queries_are_numbered() {
+    let mut scene = Scene::new();
+    scene.same(&[
+        "INSERT INTO people (name) SELECT 'n' || n FROM generate_series(1, 50) n",
+        "INSERT INTO people (name) SELECT name || '!' FROM people ORDER BY id RETURNING id, name",
+        "INSERT INTO notes (person, body) SELECT id, name FROM people WHERE id % 7 = 0 ORDER BY id RETURNING person, id",
+        "SELECT currval('people_id_seq'), lastval()",
+        "INSERT INTO people (name) SELECT 'x' WHERE false",
+        "INSERT INTO people (name) VALUES ((SELECT max(name) FROM people)) RETURNING id, name",
+        "SELECT id, name FROM people ORDER BY id",
+        "SELECT person, id, body FROM notes ORDER BY person, id",
+        "SELECT min(made) = max(made) FROM notes",
+        "INSERT INTO people (name, at) SELECT name, now() FROM people LIMIT 9",
+        "SELECT count(*), min(at) = max(at) FROM people WHERE id > 101",
+    ]);
+}
+
+#[test]
 fn values_of_prepared_statements_are_numbered_too() {
     let mut scene = Scene::new();
     let insert = "INSERT INTO people (name) VALUES ($1), ($2 || '!') RETURNING id, name";

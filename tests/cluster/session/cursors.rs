@@ -247,6 +247,32 @@ fn parameters_formats_and_portals_of_the_protocol() {
 }
 
 #[test]
+fn rows_of_a_cursor_of_text_may_be_fetched_in_binary_form() {
+    let mut stage = Stage::new();
+    let query = stage.text(
+        "SELECT id, n, note, id * 1.5 AS d, ARRAY[n, NULL] AS a, now() > '2000-01-01' AS b, NULL::date AS e, n::float8 / 3 AS f, \
+         '{\"k\": 1}'::jsonb AS j, interval '1 day' AS i, '1,5'::varchar(5) AS v FROM items WHERE id IN (A0, B0, A1) ORDER BY id",
+    );
+    let mut said = Vec::new();
+    for wire in [&mut stage.proxy, &mut stage.plain] {
+        wire.ok("BEGIN");
+        wire.ok(&format!("DECLARE c CURSOR FOR {query}"));
+        for count in [2, 5] {
+            wire.send(&[
+                (b'P', format!("\0FETCH {count} FROM c\0\0\0").into_bytes()),
+                (b'B', vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 1]),
+                (b'D', b"P\0".to_vec()),
+                (b'E', vec![0; 5]),
+                (b'S', vec![]),
+            ]);
+            said.push(rest(wire));
+        }
+        wire.ok("ROLLBACK");
+    }
+    assert_eq!(said[..2], said[2..], "left: Goldseam, right: PostgreSQL");
+}
+
+#[test]
 fn many_rows_are_fetched_in_parts() {
     let mut stage = Stage::new();
     let many = "SELECT a.id, g FROM items a, generate_series(1, 4000) g WHERE a.id IN (A0, B0) ORDER BY a.id, g";

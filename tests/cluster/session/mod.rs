@@ -6,6 +6,7 @@
 mod cursors;
 mod prepared;
 mod several;
+mod temporary;
 
 use crate::raw::Wire;
 use crate::transactions::stage::Stage;

@@ -109,3 +109,53 @@ fn explain_shows_what_is_fetched_and_what_runs_over_it() {
         assert!(text.contains(wanted), "{wanted} is not in\n{text}");
     }
 }
+
+#[test]
+fn explain_asks_all_that_have_a_part_in_it() {
+    let world = world::get();
+    let mut proxy = world.connect();
+    let mut text = |sql: &str| {
+        let reply = proxy.ok(sql);
+        assert_eq!(reply.tags, ["EXPLAIN"], "{sql}");
+        reply.rows.into_iter().flatten().flatten().collect::<Vec<_>>().join("\n")
+    };
+    let joined = "SELECT b.name, count(*) FROM buyer b JOIN deal d ON d.item = b.id GROUP BY 1 ORDER BY 1";
+    let many = "SELECT count(*) FROM many a JOIN many b ON a.id = b.n";
+    for (sql, wanted) in [
+        (
+            "EXPLAIN SELECT name FROM buyer ORDER BY id".to_string(),
+            &["Goldseam Scatter over shards s0, s1, s2", "->  Shard s2", "Index Scan"][..],
+        ),
+        ("EXPLAIN (ANALYZE, COSTS off) SELECT name FROM buyer ORDER BY id".into(), &["actual time", "Execution Time"]),
+        (
+            format!("EXPLAIN (COSTS off) {joined}"),
+            &["Goldseam Workbench on shard s", "Input 1, buyer b", "->  Rest: SELECT b.name", "Function Scan"],
+        ),
+        (format!("EXPLAIN ANALYZE {joined}"), &["(rows=30 bytes=", "as arrays)", "actual time"]),
+        (format!("EXPLAIN (ANALYZE, TIMING off) {many}"), &["(rows=12000 bytes=", "in a table)", "goldseam_0"]),
+        (
+            format!("EXPLAIN (ROUTE, ANALYZE) {joined}"),
+            &["the rest runs on", "Input 2, deal d: 60 rows", "Rest on shard s", "Measured: "],
+        ),
+        (format!("EXPLAIN (ROUTE, ANALYZE) {many}"), &["12000 rows", "in a table", "Rest on shard"]),
+        ("EXPLAIN (ROUTE, ANALYZE) SELECT name FROM buyer ORDER BY id".into(), &["Shard s1: ", "Measured: 30 rows"]),
+        ("EXPLAIN (ROUTE, ANALYZE) SELECT name FROM buyer WHERE id = 3".into(), &["Measured: 1 rows"]),
+        ("EXPLAIN (COSTS off) UPDATE buyer SET name = 'x'".into(), &["Shard s0", "Update on buyer"]),
+    ] {
+        let shown = text(&sql);
+        for wanted in wanted {
+            assert!(shown.contains(wanted), "{sql}: {wanted} is not in\n{shown}");
+        }
+    }
+    assert_eq!(proxy.one("SELECT count(*) FROM buyer WHERE name = 'x'"), "0");
+    assert_eq!(proxy.query("EXPLAIN (FORMAT json) SELECT name FROM buyer ORDER BY id").code(), "0A000");
+    assert_eq!(proxy.prepare("", &format!("EXPLAIN (COSTS off) {joined}")).code(), "");
+    assert!(proxy.execute("", &[]).rows.len() > 5);
+    assert_eq!(
+        proxy
+            .prepare("", "EXPLAIN (COSTS off) SELECT b.name FROM buyer b, deal d WHERE d.item = b.id AND d.price > $1")
+            .code(),
+        ""
+    );
+    assert!(proxy.execute("", &["12"]).rows.len() > 5);
+}

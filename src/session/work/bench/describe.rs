@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::ask::{Ask, What};
 use super::super::{Assignment, Stop};
+use super::Ready;
 use super::fetch::Types;
 use super::kinds::FIRST_OWN;
 use crate::plan::Effects;
@@ -47,14 +48,7 @@ impl Session {
             return Ok(self.ask_own(job, shard).await?.1);
         }
         let places = self.place_inputs(job, &bench.inputs).await?;
-        let home = self.place_rest(bench, &places)?;
-        let mut shards: Vec<ShardId> =
-            places.iter().filter_map(|places| places.first()).copied().chain([home]).collect();
-        shards.sort();
-        shards.dedup();
-        self.enlist_for(&reading(), &shards).await?;
-        let types = self.types_of(job, bench, home).await?;
-        let staged = self.empty_inputs(job, &bench.inputs, &places, &types).await?;
+        let Ready { home, types, staged } = self.empty_bench(job, bench, &places).await?;
         let ask = self.ask_rest(job, &bench.rest, &staged, &types, home, Vec::new())?;
         let mut replies = self.ask_shards(vec![Ask { what: What::Describe, ..ask }]).await?;
         let columns = replies.pop().and_then(|reply| reply.columns);
@@ -62,6 +56,24 @@ impl Session {
             self.shared.benches.learn_described(number, columns.clone());
         }
         Ok(columns)
+    }
+
+    /// What the rest needs, with inputs that have no rows.
+    pub(in crate::session) async fn empty_bench(
+        &mut self,
+        job: &Assignment,
+        bench: &Bench,
+        places: &[Vec<ShardId>],
+    ) -> Result<Ready, Stop> {
+        let home = self.place_rest(bench, places)?;
+        let firsts = places.iter().filter_map(|places| places.first()).copied();
+        let mut shards: Vec<ShardId> = firsts.chain([home]).collect();
+        shards.sort();
+        shards.dedup();
+        self.enlist_for(&reading(), &shards).await?;
+        let types = self.types_of(job, bench, home).await?;
+        let staged = self.empty_inputs(job, &bench.inputs, places, &types).await?;
+        Ok(Ready { home, types, staged })
     }
 
     /// Asks a shard for the client's own text.

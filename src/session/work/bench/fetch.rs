@@ -411,7 +411,7 @@ impl Session {
     }
 
     /// What the shards are sent for each input.
-    pub(super) fn texts_of(&self, job: &Assignment, inputs: &[Input]) -> Result<Vec<Rendered>, PgError> {
+    pub(in crate::session) fn texts_of(&self, job: &Assignment, inputs: &[Input]) -> Result<Vec<Rendered>, PgError> {
         let tokens = sql::lex(&job.text, &self.state.sql_limits())?;
         inputs.iter().map(|input| render(&input.text, &job.text, &tokens, None, None)).collect()
     }

@@ -36,17 +36,29 @@ impl Session {
             let one = |input: &Input| Ok(input.route.resolve(values, &self.state.vschema, &self.decode)?.into());
             inputs.iter().map(one).collect::<Result<Vec<Destination>, PgError>>()
         };
-        match &job.statement {
-            Some(statement) if !job.bind.is_empty() => {
-                let bind = BindView::new(&job.bind[HEADER..])?;
-                let (literals, types) = (statement.literals.as_slice(), statement.types.as_slice());
-                resolve(&BoundValues { text: &job.text, literals, types, bind: &bind })
-            }
+        self.with_values(job, resolve)?
+    }
+
+    /// What an execution's literals and parameters make of something.
+    pub(in crate::session) fn with_values<R>(
+        &self,
+        job: &Assignment,
+        make: impl FnOnce(&dyn Values) -> R,
+    ) -> Result<R, PgError> {
+        let normal;
+        let literals = match &job.statement {
+            Some(statement) if statement.text == job.text => statement.literals.as_slice(),
             _ => {
-                let normal = self.normal(&job.text)?;
-                resolve(&TextValues { text: &job.text, literals: &normal.literals })
+                normal = self.normal(&job.text)?;
+                &normal.literals
             }
+        };
+        if job.bind.is_empty() {
+            return Ok(make(&TextValues { text: &job.text, literals }));
         }
+        let bind = BindView::new(&job.bind[HEADER..])?;
+        let types = job.statement.as_ref().map_or(&[][..], |statement| &statement.types);
+        Ok(make(&BoundValues { text: &job.text, literals, types, bind: &bind }))
     }
 
     /// The shard whose server runs the rest: one that has all that the rest itself reads, rather one that is asked anyway.

@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// Runs the rest for the client; the command tag.
-    pub(super) async fn answer_rest(
+    pub(in crate::session) async fn answer_rest(
         &mut self,
         job: &Assignment,
         text: &Text,

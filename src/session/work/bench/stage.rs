@@ -193,6 +193,11 @@ impl Session {
         self.ask_shards(asks.collect()).await.map(drop)
     }
 
+    /// Whether the rest has to run on the connection to the workbench.
+    pub(in crate::session) fn has_workbench(&self) -> bool {
+        self.workbench.is_some()
+    }
+
     /// Ends the workbench's transaction, and gives its connection back if it is fit for that.
     pub(in crate::session) async fn close_bench(&mut self) {
         let Some(bench) = self.workbench.take() else { return };

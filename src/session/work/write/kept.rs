@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::super::Stop;
 use super::super::bench::Staged;
@@ -11,7 +11,7 @@ use super::errand::Done;
 use crate::error::PgError;
 use crate::merge;
 use crate::plan::render::{Rows, Source, SourceColumn};
-use crate::protocol::answer;
+use crate::protocol::{answer, encode};
 use crate::protocol::frame::HEADER;
 use crate::protocol;
 use crate::session::Session;
@@ -73,6 +73,33 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The rows with the numbers that each gets from sequences behind them.
+    pub(super) async fn numbered(&mut self, kept: &Kept, rows: &crate::plan::work::write::Rows) -> Result<Kept, Stop> {
+        let mut numbered = kept.clone();
+        for sequence in &rows.numbers {
+            let count = usize::try_from(numbered.rows).unwrap_or(usize::MAX);
+            let numbers = self.draw(sequence, count).await?;
+            let mut frames = BytesMut::with_capacity(numbered.frames.len() + count * 12);
+            for (message, number) in numbered.messages().zip(numbers) {
+                let mut row = values(message)?;
+                let number = number.to_be_bytes();
+                row.push(Some(&number));
+                encode::data_row(&mut frames, row.into_iter());
+            }
+            numbered.frames = frames;
+            numbered.columns.push(KeptColumn {
+                name: sequence.name.clone(),
+                oid: oid::INT8,
+                type_name: "pg_catalog.int8".into(),
+                text: false,
+                as_text: false,
+            });
+        }
+        Ok(numbered)
+    }
+}
+
 impl Kept {
     /// The formats in which the columns have to come, if they have come in others.
     pub fn wrong_form(&self) -> Option<Vec<i16>> {
@@ -91,25 +118,6 @@ impl Kept {
         let columns = self.columns.iter().enumerate().map(|(at, column)| column.source(called(at, column)));
         let source = Source { columns: columns.collect(), rows: Rows::Arrays { count: rows } };
         Staged { source, arrays: self.arrays(frames), rows, bytes: frames.len() as u64 }
-    }
-
-    /// One more column, of numbers.
-    pub fn append(&mut self, numbers: &[i64]) {
-        let mut frames = BytesMut::with_capacity(self.frames.len() + numbers.len() * 12);
-        for (message, number) in self.messages().zip(numbers) {
-            let body = message.get(HEADER..).unwrap_or_default();
-            let count = body.get(..2).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
-            frames.put_u8(b'D');
-            // Its own length, and twelve bytes more.
-            frames.put_u32(body.len() as u32 + 4 + 12);
-            frames.put_u16(count + 1);
-            frames.put_slice(body.get(2..).unwrap_or_default());
-            frames.put_u32(8);
-            frames.put_i64(*number);
-        }
-        self.frames = frames;
-        let (name, type_name) = ("goldseam".to_string(), Arc::from("pg_catalog.int8"));
-        self.columns.push(KeptColumn { name, oid: oid::INT8, type_name, text: false, as_text: false });
     }
 
     /// One array for each column. Messages are whole rows by now: anything else would be a mistake of ours.

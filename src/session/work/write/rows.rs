@@ -27,6 +27,7 @@ impl Session {
     ) -> Result<Vec<u8>, Stop> {
         let source = usize::from(rows.source);
         let Some(kept) = course.kept.get(source) else { return Err(super::changed().into()) };
+        let kept = &self.numbered(kept, rows).await?;
         let columns: Vec<usize> = rows.target.keys.iter().map(|key| key.column).collect();
         let mut places = self.places_of(&rows.target, kept, &columns).await?;
         let heaps = Heap::of(kept, &places);
