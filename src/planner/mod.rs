@@ -60,6 +60,7 @@ mod from;
 mod functions;
 mod gather;
 mod local;
+mod lookup;
 mod once;
 mod reference;
 mod refuse;
@@ -108,6 +109,12 @@ pub struct Context<'a> {
 
 /// Plans one statement. Never panics.
 pub fn plan(text: &str, context: &Context<'_>) -> Plan {
+    let mut plan = plan_statement(text, context);
+    plan.effects.noted = plan.effects.writes && lookup::is_noted(context, text);
+    plan
+}
+
+fn plan_statement(text: &str, context: &Context<'_>) -> Plan {
     let tokens = match sql::lex(text, &context.limits) {
         Ok(mut tokens) => {
             while tokens.last().is_some_and(|token| token.kind == TokenKind::Semicolon) {

@@ -21,7 +21,8 @@ impl Planner<'_> {
             return Err(error);
         }
         self.settle_copies()?;
-        let found = self.requirements();
+        let mut found = self.requirements();
+        self.look_up(&mut found);
         let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
         let spread = match (read, self.spread.take()) {
             (Some((query, part)), _) => self.spread_read(Some(query), part, &found),

@@ -285,6 +285,11 @@ impl Session {
         if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {
             return Box::pin(self.bind_filled(&view, &statement, filled, round)).await;
         }
+        if plan.effects.noted && self.transaction.is_idle() {
+            // What lookups know of it is a part of its transaction, which lasts up to the Sync.
+            self.set_aside().await?;
+            self.begin_implicit();
+        }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, typed, &plan, (shards, rows))).await;
         }

@@ -32,6 +32,7 @@ mod gate;
 mod io;
 mod layout;
 mod local;
+mod lookups;
 pub mod meter;
 mod once;
 mod participants;
@@ -120,6 +121,8 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A table has been written whose values lookups find, and these have not followed yet.
+    noted: bool,
     /// A COPY from the client to several shards.
     copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
@@ -277,6 +280,7 @@ impl Session {
             failed: false,
             copy_in: false,
             copying: None,
+            noted: false,
             ddl: false,
             draft: None,
             names: HashMap::new(),

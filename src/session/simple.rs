@@ -36,6 +36,11 @@ impl Session {
         if let Some((plan, destination)) = known
             && !plan.effects.sets
         {
+            if plan.effects.noted && self.sequence.is_none() {
+                // What lookups know of it is a part of its transaction.
+                let pieces = sql::split(text, &self.state.sql_limits())?;
+                return Box::pin(self.begin_sequence(frame, text, &pieces)).await;
+            }
             if destination == Destination::Attached
                 && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
             {

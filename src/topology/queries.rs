@@ -4,10 +4,11 @@
 //! leave these queries; an attribute number is turned into a position by whoever reads them.
 
 /// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others, row-level security, a view's query.
-/// Internal triggers are those of foreign keys, which stay within the shard.
+/// Internal triggers are those of foreign keys, which stay within the shard; those of lookups are Goldseam's own.
 pub(super) const RELATIONS: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind,
-       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
+                    AND t.tgname NOT LIKE 'goldseam!_lookup!_%' ESCAPE '!')
        OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)),
        c.relrowsecurity, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
