@@ -178,7 +178,7 @@ impl Session {
     }
 
     /// When the transaction began.
-    async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
+    pub(super) async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
         if self.transaction.is_idle() {
             return Ok(fresh::moment());
         }
