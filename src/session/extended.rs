@@ -109,6 +109,18 @@ impl Session {
             self.forget_name(view.name);
             return Err((**error).clone().into());
         }
+        if plan.tables_are_apart(&self.state.vschema) {
+            // No server can judge it: what is wrong with it shows when it is described or run.
+            if let Err(trouble) = self.prove_all().await {
+                self.forget_name(view.name);
+                return Err(trouble);
+            }
+            let mut answer = BytesMut::new();
+            encode::parse_complete(&mut answer);
+            self.answer(answer);
+            self.journal.push(Change::Given(view.name.to_owned()));
+            return Ok(());
+        }
         self.batch.unproven.push(statement);
         self.journal.push(Change::Given(view.name.to_owned()));
         Ok(())
@@ -267,13 +279,21 @@ impl Session {
         statement: Arc<Statement>,
         round: usize,
     ) -> Result<(), Trouble> {
-        let plan = self.plan_for(&statement);
+        // The sizes of spread tables are in the text, for the home shard.
+        let (statement, sized) = match self.sized_statement(&statement).await? {
+            Some((statement, plan)) => (statement, Some(plan)),
+            None => (statement, None),
+        };
+        let told = sized.is_some();
+        let plan = sized.unwrap_or_else(|| self.plan_for(&statement));
         let typed = if statement.sql_types.is_some() { self.twin(&statement)? } else { statement.clone() };
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
             false => After::Nothing,
         };
-        let destination = {
+        let destination = if told {
+            Destination::Shard(self.state.vschema.home())
+        } else {
             let values = BoundValues {
                 text: &statement.text,
                 literals: &statement.literals,
@@ -305,6 +325,9 @@ impl Session {
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.note_cursor(&statement.text, shard)?;
+        if plan.effects.writes && shard == self.state.vschema.home() {
+            self.note_notification(&statement.text);
+        }
         self.note_portal(view.portal, shard)?;
         self.prove(index);
         self.note_effects(&plan.effects);
@@ -365,6 +388,10 @@ impl Session {
                     && Box::pin(self.describe_fetch_text(&statement.text)).await?
                 {
                     return Ok(());
+                }
+                let plan = self.plan_for(&statement);
+                if plan.tables_are_apart(&self.state.vschema) && !self.transaction.is_failed() {
+                    return Box::pin(self.describe_apart(&statement, &plan)).await;
                 }
                 let index = self.attach_for(&statement).await?;
                 self.prove(index);
@@ -525,6 +552,7 @@ impl Session {
                 if let Some(statement) = &needs {
                     self.have_kept(index, statement);
                 }
+                self.note_notification(text);
                 self.note_effects(&effects);
                 self.batch.executed = true;
                 self.batch.tied = true;

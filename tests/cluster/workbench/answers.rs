@@ -193,3 +193,22 @@ fn what_no_merge_compares_a_server_does() {
         }
     }
 }
+
+#[test]
+fn tables_of_different_shards_are_described_and_joined() {
+    let world = world::get();
+    let (mut proxy, mut plain) = (world.connect(), world.plain());
+    let sql = "SELECT f.note, l.note FROM far f JOIN lone l ON l.id = f.id + $1 WHERE f.id < $2 ORDER BY 1";
+    for name in ["", "kept"] {
+        assert_eq!(proxy.prepare(name, sql), plain.prepare(name, sql));
+        assert_eq!(proxy.describe(name), plain.describe(name));
+        let (ours, theirs) = (proxy.execute(name, &["1", "5"]), plain.execute(name, &["1", "5"]));
+        assert_eq!(ours.clone().comparable(), theirs.comparable());
+        assert_eq!(ours.rows.len(), 4, "{ours:?}");
+    }
+    world::same(
+        &mut proxy,
+        &mut plain,
+        "SELECT f.note, l.note, b.name FROM far f JOIN lone l USING (id) JOIN buyer b USING (id) ORDER BY 1",
+    );
+}
