@@ -115,6 +115,9 @@ impl Planner<'_> {
                 .into(),
             );
         }
+        if self.template.as_ref().is_some_and(|once| once.timed) && (gather.is_some() || self.work.is_some()) {
+            self.reasons.push("the time is one for all shards: it is put into the text".into());
+        }
         // A temporary table, or a session's own state, is on the session's connection, wherever that is; it says so itself.
         Ok(Route {
             keyspaces: std::mem::take(&mut self.keyspaces),

@@ -7,7 +7,8 @@
 //!
 //! # What several shards cannot give, and is refused
 //! - SERIALIZABLE: each server sees its own conflicts only.
-//! - Two statements that tell the time, on different shards: `now()` is when the transaction began, and each server has an instant of its own.
+//! - A second shard that tells the time where the first one's cannot be put in its place ([`once`](super::once)): `now()` is when the transaction
+//!   began, and each server has an instant of its own.
 //! - A second shard that is written, while one of the two has `max_prepared_transactions = 0`: COMMIT could not be all or nothing.
 //!
 //! READ COMMITTED and REPEATABLE READ hold on each shard by itself: what two shards show need not be of one moment. Deadlocks over
@@ -31,6 +32,8 @@ pub(super) struct Part {
     pub done: u64,
     /// A statement that may write ran here. The server knows better, and is asked at COMMIT.
     pub wrote: bool,
+    /// It has listened or notified, so that it cannot be prepared.
+    pub notified: bool,
 }
 
 impl Session {
@@ -190,7 +193,7 @@ impl Session {
             held.lease.settings = self.settings.server.clone();
             held.unnamed = None;
         }
-        let part = held.part.get_or_insert(Part { done: 0, wrote: false });
+        let part = held.part.get_or_insert(Part { done: 0, wrote: false, notified: false });
         part.done = self.transaction.progress();
         self.transaction.join();
     }
@@ -283,7 +286,7 @@ impl Session {
             let held = &mut self.held[*index];
             held.lease.settings = self.settings.server.clone();
             if !self.transaction.is_idle() {
-                held.part.get_or_insert(Part { done: 0, wrote: false }).done = self.transaction.progress();
+                held.part.get_or_insert(Part { done: 0, wrote: false, notified: false }).done = self.transaction.progress();
             }
         }
         self.transaction.join();

@@ -90,6 +90,7 @@ impl Planner<'_> {
             self.bench_of_tokens()
         };
         let bench = match bench {
+            Ok(bench) if bench.inputs.is_empty() => return routed,
             Ok(bench) => bench,
             // The way that there is, or the walk, says best what is missing.
             Err(error) => return routed.map_err(|known| if always && walked { error } else { known }),
