@@ -114,8 +114,7 @@ impl Planner<'_> {
         }
         let list = named.is_empty().then(|| given.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "));
         self.found.always |= always;
-        self.found.supply =
-            Some(Supply { list, columns, overriding: overriding && words.overriding.is_none() });
+        self.found.supply = Some(Supply { list, columns, overriding: overriding && words.overriding.is_none() });
     }
 
     /// Whether a column gets a value by [`Planner::supply`].
