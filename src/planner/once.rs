@@ -369,7 +369,7 @@ impl Planner<'_> {
         let depths = depths(tokens);
         let outside = |at: &usize| depths[*at] == 0;
         let mut hits = (0..tokens.len()).filter(outside).filter(|at| tokens[*at].is(self.text, word));
-        let first = if word == "select" { hits.next()? } else { hits.last()? };
+        let first = if word == "select" { hits.next()? } else { hits.next_back()? };
         let mut ends = Vec::new();
         let mut at = first + 1;
         if at >= tokens.len() {

@@ -53,10 +53,11 @@ impl Planner<'_> {
         }
         match place {
             Place::Reference { relation, .. } => self.supply_columns(insert, relation, &[]),
-            Place::Sharded { table, relation } => match &table.placement {
-                TablePlacement::Sharded { columns, .. } => self.supply_columns(insert, relation, columns),
-                _ => {}
-            },
+            Place::Sharded { table, relation } => {
+                if let TablePlacement::Sharded { columns, .. } = &table.placement {
+                    self.supply_columns(insert, relation, columns);
+                }
+            }
             _ => {}
         }
         self.found.always
