@@ -38,7 +38,9 @@
 //!    with rows of other shards. A sequence that several shards have counts on the first of them.
 //!    What has to be one value for all shards (the time, a sequence's numbers) is put into the text before it is sent ([`once`]).
 //! 8. **No table at all** goes anywhere.
-//! 9. **`goldseam.shard`** is the operator's word: no analysis.
+//! 9. **Definitions** go to every shard that has what they are about, in one transaction ([`utility`]). What the shards cannot keep each by itself (a
+//!    unique key without the shard key, a foreign key to rows elsewhere) is not made.
+//! 10. **`goldseam.shard`** is the operator's word: no analysis.
 //!
 //! A plan does not depend on a literal's value, because plans are shared by all texts that differ in literals only. The exceptions are names
 //! of sequences, which the normaliser keeps in the key, and numbers that stand for columns (`ORDER BY 2`), whose plans say so

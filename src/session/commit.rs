@@ -37,7 +37,7 @@ use super::ask::{Failure, Question, Reply};
 use super::command::{in_failed_transaction, no_transaction, quoted};
 use super::in_doubt::{self, InDoubt};
 use super::local::Answer;
-use super::{Session, Trouble};
+use super::{Session, Trouble, last_agent};
 use crate::error::PgError;
 use crate::protocol::encode;
 use crate::sqlstate::SqlState;
@@ -61,9 +61,9 @@ pub(super) enum Everywhere {
 
 /// A participant that has written.
 #[derive(Debug)]
-struct Writer {
-    index: usize,
-    xid: String,
+pub(super) struct Writer {
+    pub index: usize,
+    pub xid: String,
 }
 
 impl Session {
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// Ends these participants' transactions. One that does not answer is closed, and its server rolls back by itself.
-    async fn roll_back(&mut self, participants: &[usize]) {
+    pub(super) async fn roll_back(&mut self, participants: &[usize]) {
         let open = participants.iter().filter(|index| !self.held[**index].lease.tainted);
         let questions = open.map(|index| Question::one(*index, "ROLLBACK")).collect();
         let replies = self.ask(questions, Some(PATIENCE)).await;
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// A server has rolled its transaction back, and the settings that were made in it.
-    fn put_back_settings(&mut self, index: usize) {
+    pub(super) fn put_back_settings(&mut self, index: usize) {
         if let Some(before) = self.transaction.settings_at_begin() {
             self.held[index].lease.settings = before.server.clone();
         }
@@ -217,7 +217,15 @@ impl Session {
         }
         if writers.len() > 1 {
             self.meter_two_phase();
-            return self.commit_in_two_phases(&writers, &readers).await;
+            let (mut last, others) = self.last_agents(writers);
+            return match (last.pop(), last.is_empty()) {
+                (None, _) => self.commit_in_two_phases(&others, &readers).await,
+                (Some(last), true) => Box::pin(self.commit_with_last(&last, &others, &readers)).await,
+                (Some(_), false) => {
+                    self.roll_back(&all).await;
+                    Err(last_agent::too_many().into())
+                }
+            };
         }
         if let Some(writer) = writers.first()
             && !self.commit_writer(writer, &readers).await?
@@ -257,7 +265,7 @@ impl Session {
         }
     }
 
-    fn unknown(&self, writer: &Writer) -> PgError {
+    pub(super) fn unknown(&self, writer: &Writer) -> PgError {
         let (shard, xid) = (&self.held[writer.index].lease.shard_name, &writer.xid);
         PgError::new(
             SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
@@ -270,7 +278,7 @@ impl Session {
     }
 
     async fn commit_in_two_phases(&mut self, writers: &[Writer], readers: &[usize]) -> Result<bool, Trouble> {
-        let parts: Vec<InDoubt> = self.prepared_parts(writers);
+        let parts: Vec<InDoubt> = self.prepared_parts(writers, None);
         let prepares = writers.iter().zip(&parts);
         let prepares = prepares.map(|(writer, part)| Question::one(writer.index, part.prepare())).collect();
         let mut replies = self.ask(prepares, None).await;
@@ -283,6 +291,12 @@ impl Session {
             self.abandon(&replies, parts, readers).await;
             return Err(why);
         }
+        self.commit_prepared(writers, parts, readers).await;
+        Ok(true)
+    }
+
+    /// It is decided: all that is prepared is committed, and the readers with it.
+    pub(super) async fn commit_prepared(&mut self, writers: &[Writer], parts: Vec<InDoubt>, readers: &[usize]) {
         let commits = writers.iter().zip(&parts).map(|(writer, part)| Question::one(writer.index, part.commit()));
         let all = commits.chain(readers.iter().map(|index| Question::one(*index, "COMMIT"))).collect();
         let replies = self.ask(all, Some(PATIENCE)).await;
@@ -297,12 +311,12 @@ impl Session {
             self.see_through(pending).await;
         }
         self.warn_of_readers(read);
-        Ok(true)
     }
 
-    /// The parts of one two-phase commit, by the order of the writers.
-    fn prepared_parts(&self, writers: &[Writer]) -> Vec<InDoubt> {
-        let number = self.shared.gids.next();
+    /// The parts of one two-phase commit, by the order of the writers. `last` is one that is not prepared, whose COMMIT decides.
+    pub(super) fn prepared_parts(&self, writers: &[Writer], last: Option<&Writer>) -> Vec<InDoubt> {
+        let decided = last.map(|last| format!("+{}.{}", self.held[last.index].lease.shard.0, last.xid));
+        let number = format!("{}{}", self.shared.gids.next(), decided.unwrap_or_default());
         let part = |writer: &Writer| {
             let lease = &*self.held[writer.index].lease;
             InDoubt {
@@ -310,7 +324,7 @@ impl Session {
                 login: self.login.clone(),
                 shard: lease.shard,
                 shard_name: lease.shard_name.clone(),
-                gid: self.shared.gids.gid(number, lease.shard, &lease.shard_name),
+                gid: self.shared.gids.gid(&number, lease.shard, &lease.shard_name),
                 pid: lease.pid,
                 since: lease.since,
             }
@@ -326,7 +340,7 @@ impl Session {
     }
 
     /// The decision is to roll back: what is prepared as well as what is not.
-    async fn abandon(&mut self, replies: &[Reply], parts: Vec<InDoubt>, readers: &[usize]) {
+    pub(super) async fn abandon(&mut self, replies: &[Reply], parts: Vec<InDoubt>, readers: &[usize]) {
         let mut questions = Vec::new();
         let mut prepared = Vec::new();
         for (reply, part) in replies.iter().zip(parts) {
@@ -442,12 +456,12 @@ impl Session {
 
 /// Whether PREPARE TRANSACTION has done what it should: in a failed block it answers with ROLLBACK and no error, and a cancelled wait
 /// for a standby is a success with a warning.
-fn is_prepared(reply: &Reply) -> bool {
+pub(super) fn is_prepared(reply: &Reply) -> bool {
     reply.is_ok() && reply.tag == "PREPARE TRANSACTION" && !reply.unreplicated
 }
 
 /// What the client is told of a transaction that this participant kept from being committed.
-fn rolled_back(reply: &mut Reply) -> Trouble {
+pub(super) fn rolled_back(reply: &mut Reply) -> Trouble {
     match reply.error.take() {
         Some(Failure { mut error, .. }) if reply.lost => {
             error.hint = Some("The transaction is rolled back on all shards: repeat it.".into());

@@ -166,7 +166,7 @@ impl Session {
                     }
                     // A block that a query of several statements has opened.
                     _ if self.held[index].part.is_none() => {
-                        self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: true });
+                        self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: true, notified: false });
                     }
                     _ => {}
                 }
@@ -241,7 +241,7 @@ impl Session {
                 if self.transaction.is_idle() {
                     self.transaction.begin(text, &self.settings);
                     self.transaction.join();
-                    self.held[index].part = Some(Part { done: 0, wrote: !floating });
+                    self.held[index].part = Some(Part { done: 0, wrote: !floating, notified: false });
                     if !floating {
                         self.transaction.settle();
                     }
@@ -264,7 +264,7 @@ impl Session {
                 if let Some(characteristics) = characteristics {
                     self.transaction.chain(characteristics, &self.settings);
                     self.transaction.join();
-                    self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: false });
+                    self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: false, notified: false });
                 }
             }
             After::Savepoint { name, text } => {

@@ -279,13 +279,21 @@ impl Session {
         statement: Arc<Statement>,
         round: usize,
     ) -> Result<(), Trouble> {
-        let plan = self.plan_for(&statement);
+        // The sizes of spread tables are in the text, for the home shard.
+        let (statement, sized) = match self.sized_statement(&statement).await? {
+            Some((statement, plan)) => (statement, Some(plan)),
+            None => (statement, None),
+        };
+        let told = sized.is_some();
+        let plan = sized.unwrap_or_else(|| self.plan_for(&statement));
         let typed = if statement.sql_types.is_some() { self.twin(&statement)? } else { statement.clone() };
         let after = match plan.effects.sets {
             true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
             false => After::Nothing,
         };
-        let destination = {
+        let destination = if told {
+            Destination::Shard(self.state.vschema.home())
+        } else {
             let values = BoundValues {
                 text: &statement.text,
                 literals: &statement.literals,
@@ -317,6 +325,9 @@ impl Session {
         self.attach(shard).await?;
         let Some(index) = self.attached else { return Err(Trouble::Skipped) };
         self.note_cursor(&statement.text, shard)?;
+        if plan.effects.writes && shard == self.state.vschema.home() {
+            self.note_notification(&statement.text);
+        }
         self.note_portal(view.portal, shard)?;
         self.prove(index);
         self.note_effects(&plan.effects);
@@ -541,6 +552,7 @@ impl Session {
                 if let Some(statement) = &needs {
                     self.have_kept(index, statement);
                 }
+                self.note_notification(text);
                 self.note_effects(&effects);
                 self.batch.executed = true;
                 self.batch.tied = true;

@@ -29,7 +29,8 @@ const TERMINATION: Duration = Duration::from_secs(5);
 
 /// Names for prepared transactions: `goldseam:<cluster>:<instance>.<epoch>:<number>:<shard>`.
 ///
-/// The instance is random for each process, and the epoch is when it started, so that two processes never give one name. All parts of one
+/// Where one part could not be prepared, the number is followed by `+<shard>.<transaction>`: that part's, whose end is that of all
+/// ([`last_agent`](super::last_agent)). The instance is random for each process, and the epoch is when it started, so that two processes never give one name. All parts of one
 /// transaction have one number. The shard is a part of the name because two shards may be two databases of one server, which has one
 /// space of names.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Gids {
     }
 
     /// The name of a transaction's part on a shard; the shard's own name stands in it if that is short and plain.
-    pub fn gid(&self, number: u64, shard: ShardId, name: &str) -> String {
+    pub fn gid(&self, number: impl std::fmt::Display, shard: ShardId, name: &str) -> String {
         let gid = format!("{}:{number}:{name}", self.instance);
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         if plain && gid.len() <= MAX_GID { gid } else { format!("{}:{number}:#{}", self.instance, shard.0) }

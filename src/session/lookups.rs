@@ -303,13 +303,13 @@ fn store_sql(name: &str, lookup: &Lookup) -> String {
             format!("CONSTRAINT {} PRIMARY KEY ({column})", quoted(name)),
             format!(
                 "INSERT INTO {table} SELECT c.v, c.s, 1 FROM unnest(come, come_to) AS c(v, s); \
-                 INSERT INTO {table} SELECT c.v, c.s, 1 FROM unnest(found, found_on) AS c(v, s) ON CONFLICT DO NOTHING;"
+                 INSERT INTO {table} SELECT c.v, c.s, 1 FROM unnest(seen, seen_on) AS c(v, s) ON CONFLICT DO NOTHING;"
             ),
         ),
         false => (
             format!("CONSTRAINT {} PRIMARY KEY ({column}, goldseam_shard)", quoted(name)),
             format!(
-                "INSERT INTO {table} AS l SELECT c.v, c.s, count(*) FROM unnest(come || found, come_to || found_on) AS c(v, s) \
+                "INSERT INTO {table} AS l SELECT c.v, c.s, count(*) FROM unnest(come || seen, come_to || seen_on) AS c(v, s) \
                  GROUP BY 1, 2 ON CONFLICT ({column}, goldseam_shard) DO UPDATE SET goldseam_rows = l.goldseam_rows + excluded.goldseam_rows;"
             ),
         ),
@@ -327,7 +327,7 @@ fn store_sql(name: &str, lookup: &Lookup) -> String {
         "CREATE SCHEMA IF NOT EXISTS goldseam; GRANT USAGE ON SCHEMA goldseam TO PUBLIC; \
          DROP TABLE IF EXISTS {table}; \
          CREATE TABLE {table} ({column} text COLLATE \"C\" NOT NULL, goldseam_shard text NOT NULL, goldseam_rows bigint NOT NULL, {key}); \
-         CREATE OR REPLACE FUNCTION {}(gone text[], gone_from text[], come text[], come_to text[], found text[], found_on text[]) \
+         CREATE OR REPLACE FUNCTION {}(gone text[], gone_from text[], come text[], come_to text[], seen text[], seen_on text[]) \
          RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $goldseam$ BEGIN {gone} {come} END $goldseam$; \
          CREATE OR REPLACE FUNCTION {}(wanted text) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog \
          AS $goldseam$ SELECT goldseam_shard FROM {table} WHERE {column} = wanted $goldseam$",

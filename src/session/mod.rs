@@ -31,6 +31,7 @@ mod fresh;
 mod gate;
 mod io;
 mod layout;
+mod last_agent;
 mod local;
 mod lookups;
 pub mod meter;
@@ -368,7 +369,9 @@ impl Session {
         loop {
             self.mind_copy().await?;
             self.act_on_frames().await?;
-            if self.go_on().await? {
+            let copying = self.copying.is_some();
+            // A COPY that has begun may have its data already.
+            if self.go_on().await? || (!copying && self.copying.is_some()) {
                 continue;
             }
             self.settle().await?;
@@ -430,6 +433,7 @@ impl Session {
         let unsent = self.attached.map_or(0, |index| self.held[index].lease.outgoing.len());
         unsent < io::HIGH_WATER
             && (self.copy_in
+                || self.copying.is_some()
                 || (self.sequence.is_none()
                     && !self.relay.awaits_ready()
                     && self.client.outgoing.len() < io::HIGH_WATER))

@@ -32,6 +32,8 @@ pub(super) struct Part {
     pub done: u64,
     /// A statement that may write ran here. The server knows better, and is asked at COMMIT.
     pub wrote: bool,
+    /// It has listened or notified, so that it cannot be prepared.
+    pub notified: bool,
 }
 
 impl Session {
@@ -191,7 +193,7 @@ impl Session {
             held.lease.settings = self.settings.server.clone();
             held.unnamed = None;
         }
-        let part = held.part.get_or_insert(Part { done: 0, wrote: false });
+        let part = held.part.get_or_insert(Part { done: 0, wrote: false, notified: false });
         part.done = self.transaction.progress();
         self.transaction.join();
     }
@@ -284,7 +286,7 @@ impl Session {
             let held = &mut self.held[*index];
             held.lease.settings = self.settings.server.clone();
             if !self.transaction.is_idle() {
-                held.part.get_or_insert(Part { done: 0, wrote: false }).done = self.transaction.progress();
+                held.part.get_or_insert(Part { done: 0, wrote: false, notified: false }).done = self.transaction.progress();
             }
         }
         self.transaction.join();

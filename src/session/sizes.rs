@@ -100,9 +100,11 @@ impl Session {
         &mut self,
         statement: &Statement,
     ) -> Result<Option<(Arc<Statement>, Arc<Plan>)>, Trouble> {
-        if !may_tell_sizes(&statement.text) {
-            return Ok(None);
-        }
+        // On the heap only when it is needed.
+        if !may_tell_sizes(&statement.text) { Ok(None) } else { Box::pin(self.size_statement(statement)).await }
+    }
+
+    async fn size_statement(&mut self, statement: &Statement) -> Result<Option<(Arc<Statement>, Arc<Plan>)>, Trouble> {
         let Some(rewrite) = self.sized(&statement.text) else { return Ok(None) };
         let (plan, _) = self.decide(&rewrite.probe)?;
         let text = self.with_sizes(&rewrite).await?;

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::command::quoted;
 use super::effects::After;
@@ -35,6 +35,15 @@ pub(super) struct Execution {
     pub arguments: Vec<String>,
 }
 
+/// A bound statement, and where it goes.
+pub(super) struct Settled {
+    pub statement: Arc<Statement>,
+    pub plan: Arc<Plan>,
+    pub destination: Destination,
+    /// The Bind message.
+    pub bind: BytesMut,
+}
+
 impl Session {
     /// Runs it; `formats` are the client's for the result. In a simple query its answer begins with the columns; nothing here ends the query.
     pub(super) async fn execute_prepared(
@@ -49,19 +58,12 @@ impl Session {
         let given: Vec<(Format, Option<&[u8]>)> =
             values.iter().map(|value| (Format::Text, value.as_deref().map(str::as_bytes))).collect();
         request::bind_values(&mut bind, "", "", given.into_iter(), formats);
-        let plan = self.plan_for(&twin);
-        let types = twin.inferred.get().map_or(&twin.types[..], |types| types);
-        let destination = {
-            let view = BindView::new(&bind[HEADER..])?;
-            let bound = BoundValues { text: &twin.text, literals: &twin.literals, types, bind: &view };
-            self.resolve(&plan, &bound)?
-        };
-        if let Some(filled) = self.fill(&twin.text, &plan, &destination, Some(twin.parameters)).await? {
-            let declared = execution.statement.sql_types.clone();
-            let statement = self.statement(&filled.text, &execution.statement.types, declared)?;
-            let quoted = |value: &Bytes| literal(&String::from_utf8_lossy(value));
-            let arguments = execution.arguments.iter().cloned().chain(filled.values.iter().map(quoted)).collect();
-            return Box::pin(self.execute_prepared(Execution { statement, arguments }, formats, simple)).await;
+        let own = twin.id;
+        let Settled { statement: twin, plan, destination, bind } = self.settled(twin, bind).await?;
+        if !simple && plan.effects.noted && self.transaction.is_idle() {
+            // What lookups know of it is a part of its transaction, which lasts up to the Sync.
+            self.set_aside().await?;
+            self.begin_implicit();
         }
         match self.fitting(&plan, &twin.text, Some(&twin), destination).await? {
             Destination::Shards { shards, rows } => {
@@ -70,9 +72,47 @@ impl Session {
             Destination::Work => Box::pin(self.work_prepared(twin, &plan, bind, simple)).await,
             destination => {
                 let shown = (!simple).then_some(formats);
-                self.execute_on_one(&execution.statement, &plan, destination, &values, shown).await
+                if twin.id == own {
+                    return self.execute_on_one(&execution.statement, &plan, destination, &values, shown).await;
+                }
+                // With values of ours behind the client's.
+                let view = BindView::new(&bind[HEADER..])?;
+                let text = |value: Option<&[u8]>| value.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                let values: Vec<_> = view.parameters().map(text).collect();
+                self.execute_on_one(&twin, &plan, destination, &values, shown).await
             }
         }
+    }
+
+    /// Where a bound statement goes, with the values in it that have to be one for the whole.
+    pub(super) async fn settled(&mut self, statement: Arc<Statement>, bind: BytesMut) -> Result<Settled, Trouble> {
+        /// A text may need values again when it is seen with those that it has got.
+        const ROUNDS: usize = 4;
+        let mut settled = Settled { plan: self.plan_for(&statement), destination: Destination::Home, statement, bind };
+        for _ in 0..ROUNDS {
+            let statement = settled.statement.clone();
+            settled.plan = self.plan_for(&statement);
+            settled.destination = {
+                let view = BindView::new(&settled.bind[HEADER..])?;
+                let types = statement.inferred.get().map_or(&statement.types[..], |types| types);
+                let values = BoundValues { text: &statement.text, literals: &statement.literals, types, bind: &view };
+                self.resolve(&settled.plan, &values)?
+            };
+            let own = Some(statement.parameters);
+            let Some(filled) = self.fill(&statement.text, &settled.plan, &settled.destination, own).await? else {
+                return Ok(settled);
+            };
+            let view = BindView::new(&settled.bind[HEADER..])?;
+            let own = view.parameters().enumerate().map(|(n, value)| (view.format(n), value));
+            let more = filled.values.iter().map(|value| (Format::Text, Some(&value[..])));
+            let values: Vec<_> = own.chain(more).collect();
+            let formats: Vec<i16> = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
+            let mut bind = BytesMut::new();
+            request::bind_values(&mut bind, "", "", values.into_iter(), &formats);
+            settled.statement = self.statement(&filled.text, &statement.types, None)?;
+            settled.bind = bind;
+        }
+        Err(PgError::unsupported("a statement whose defaults are computed by one another").into())
     }
 
     /// The statement as the protocol would have prepared it: with numbers for the names of types.

@@ -3,4 +3,4 @@
 mod answers;
 mod large;
 mod trouble;
-mod world;
+pub mod world;

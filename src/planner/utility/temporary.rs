@@ -4,27 +4,10 @@ use super::super::{Context, plan_query};
 use super::named;
 use crate::error::PgError;
 use crate::plan::{Fallback, Route, Verdict};
-use crate::sql::classify::name_of;
 use crate::sql::{Token, TokenKind};
 
 /// `CREATE TEMP TABLE`: on the connection that the session keeps from then on.
 pub fn create(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
-    // The session's other connections would go on to see the table that this one hides.
-    let kind = tokens.iter().position(|token| ["table", "view", "sequence"].iter().any(|kind| token.is(text, kind)));
-    let exists = kind.is_some_and(|at| tokens.get(at + 1).is_some_and(|token| token.is(text, "if")));
-    let mut name = kind.map_or(0, |at| if exists { at + 4 } else { at + 1 });
-    while tokens.get(name + 1).is_some_and(|token| token.kind == TokenKind::Dot) {
-        name += 2;
-    }
-    if let Some(name) = tokens.get(name).and_then(|token| name_of(text, *token))
-        && context.catalog.relations.keys().chain(context.vschema.tables.keys()).any(|(_, known)| *known == name)
-    {
-        return Err(PgError::unsupported(format!("temporary table \"{name}\" would hide the table of that name"))
-            .with_detail(
-                "It exists on one connection only, and statements for other shards would still see the other table.",
-            )
-            .with_hint("Choose another name for it."));
-    }
     let query = tokens.windows(2).position(|pair| {
         pair[0].is(text, "as")
             && (pair[1].kind == TokenKind::LeftParen

@@ -15,6 +15,7 @@ use crate::plan::work::Steps;
 use crate::plan::{Plan, Verdict};
 use crate::session::route::Destination;
 use crate::session::scatter::{Scattered, portal::set_formats};
+use crate::session::sql_execute::Settled;
 use crate::session::statements::Statement;
 use crate::session::work::Assignment;
 use crate::session::work::outlet::Outlet;
@@ -48,8 +49,6 @@ pub(in crate::session) struct Declaration {
     options: Options,
     /// The query, as a statement of its own.
     query: Arc<Statement>,
-    plan: Arc<Plan>,
-    destination: Destination,
     /// The client's Bind message; empty for a simple query.
     bind: BytesMut,
 }
@@ -77,13 +76,13 @@ impl Session {
     ) -> Result<Option<Declaration>, PgError> {
         let Command::Declare { name, query, .. } = command else { return Ok(None) };
         let inner = text.get(query.clone()).unwrap_or_default();
-        let (plan, destination) = self.decide(inner)?;
+        let (_, destination) = self.decide(inner)?;
         if !matches!(destination, Destination::Shards { .. } | Destination::Work) {
             return Ok(None);
         }
         let query = self.statement(inner, &[], None)?;
         let options = Options::of(text.get(..text.len() - inner.len()).unwrap_or_default());
-        Ok(Some(Declaration { name: name.to_string(), options, query, plan, destination, bind: BytesMut::new() }))
+        Ok(Some(Declaration { name: name.to_string(), options, query, bind: BytesMut::new() }))
     }
 
     /// The same for a bound statement.
@@ -105,12 +104,12 @@ impl Session {
         }
         let options = Options::of(text.get(..text.len() - inner.len()).unwrap_or_default());
         let bind = BytesMut::from(bind);
-        Ok(Some(Declaration { name: name.to_string(), options, query, plan, destination, bind }))
+        Ok(Some(Declaration { name: name.to_string(), options, query, bind }))
     }
 
     /// DECLARE.
     pub(in crate::session) async fn declare(&mut self, declaration: Declaration) -> Result<(), Trouble> {
-        let Declaration { name, options, query, plan, destination, bind } = declaration;
+        let Declaration { name, options, query, bind } = declaration;
         if self.transaction.is_idle() && !options.hold {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(PgError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
@@ -119,13 +118,15 @@ impl Session {
         self.set_aside().await?;
         let (query, plan, destination, bind) = self.query_filled(query, plan, destination, bind).await?;
         let formats: &[i16] = if options.binary { &[1] } else { &[] };
+        let simple = is_simple(&query.text, &self.state.sql_limits());
+        let bind = rebound(&bind, formats)?;
+        let Settled { statement: query, plan, destination, bind } = self.settled(query, bind).await?;
         let scroll = match options.scroll {
             Some(true) => Scroll::Yes,
             Some(false) => Scroll::No,
-            None if is_simple(&query.text, &self.state.sql_limits()) => Scroll::Simple,
+            None if simple => Scroll::Simple,
             None => Scroll::No,
         };
-        let bind = rebound(&bind, formats)?;
         let mut cursor = Declared {
             name,
             binary: options.binary,

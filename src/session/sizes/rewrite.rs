@@ -95,12 +95,13 @@ impl Rewrite {
             };
             // A sub-select's column has the name that the call or the column had.
             format!(
-                "(SELECT CASE WHEN goldseam_sizes.more IS NULL THEN goldseam_sizes.own \
-                 ELSE (GREATEST(goldseam_sizes.own, 0) + goldseam_sizes.more)::{kind} END AS {label} \
-                 FROM (SELECT {own} AS own, (SELECT v.more FROM (VALUES {rows}) AS v (schema, name, more) \
+                "(SELECT CASE WHEN goldseam_others.more IS NULL THEN goldseam_own.size \
+                 ELSE (GREATEST(goldseam_own.size, 0) + goldseam_others.more)::{kind} END AS {label} \
+                 FROM (SELECT {own} AS size, ({})::pg_catalog.regclass::pg_catalog.oid AS relation) AS goldseam_own \
+                 LEFT JOIN (SELECT r.oid AS relation, v.more FROM (VALUES {rows}) AS v (schema, name, more) \
                  JOIN pg_catalog.pg_namespace AS s ON s.nspname = v.schema \
-                 JOIN pg_catalog.pg_class AS r ON r.relnamespace = s.oid AND r.relname = v.name \
-                 WHERE r.oid = ({})::pg_catalog.regclass::pg_catalog.oid) AS more) AS goldseam_sizes)",
+                 JOIN pg_catalog.pg_class AS r ON r.relnamespace = s.oid AND r.relname = v.name) AS goldseam_others \
+                 ON goldseam_others.relation = goldseam_own.relation)",
                 place.relation
             )
         })
@@ -190,7 +191,8 @@ fn exchanged(text: &str, places: &[Place], instead: impl Fn(&Place) -> String) -
 /// A name as a string constant of type text.
 fn literal(name: &str) -> String {
     let doubled = name.replace('\'', "''");
-    let plain = if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") };
+    let plain =
+        if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") };
     format!("{plain}::pg_catalog.text")
 }
 

@@ -150,6 +150,7 @@ impl Session {
         effects: &Effects,
         shards: &[ShardId],
     ) -> Result<(), Trouble> {
+        self.note_temporary(effects);
         for shard in shards {
             self.admit(*shard, effects)?;
         }

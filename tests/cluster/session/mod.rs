@@ -3,7 +3,10 @@
 //!
 //! Everything is said to Goldseam over two shards and to one plain PostgreSQL, and the answers are compared; where it matters, message by message.
 
+mod catalog;
 mod cursors;
+mod dump;
+mod notify;
 mod prepared;
 mod several;
 mod temporary;
