@@ -207,8 +207,8 @@ impl Session {
             Source::Statement => values.statement.clone(),
             Source::Next(sequence) => {
                 let number = values.numbers.get_mut(&**sequence).and_then(Iterator::next);
-                let number = number
-                    .ok_or_else(|| PgError::new(SqlState::INTERNAL_ERROR, "a sequence's numbers are missing"))?;
+                let number =
+                    number.ok_or_else(|| PgError::new(SqlState::INTERNAL_ERROR, "a sequence's numbers are missing"))?;
                 self.drawn.current.insert((**sequence).clone(), number);
                 self.drawn.last = Some(number);
                 number.to_string()
