@@ -327,6 +327,7 @@ impl Session {
                 self.unnamed = None;
                 self.portals.clear();
                 self.declared.clear();
+                self.forget_temporary();
                 self.forget_numbers();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
