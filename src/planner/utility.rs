@@ -65,6 +65,7 @@ pub fn quick_effects(text: &str, tokens: &[Token], command: &Command<'_>) -> Eff
         sets: false,
         ddl: matches!(command, Command::Ddl) || selects_into,
         pin,
+        noted: false,
         tally: None,
     }
 }
@@ -330,6 +331,7 @@ impl Planner<'_> {
             sets: false,
             ddl: false,
             pin: self.pin,
+            noted: false,
             tally: None,
         }
     }

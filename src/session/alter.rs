@@ -7,8 +7,10 @@ use super::local::Answer;
 use super::{Session, Trouble, layout};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
-use crate::vschema::alter::parse::{self, AddVindex, Statement};
+use crate::types::KeyType;
+use crate::vschema::alter::parse::{self, AddVindex, Statement, is_lookup};
 use crate::vschema::alter::{Change, TableName};
+use crate::vschema::{Lookup, TablePlacement};
 
 impl Session {
     /// Does it.
@@ -30,8 +32,21 @@ impl Session {
                 self.check_unmoved(table).await?;
             }
         }
+        let gone = match &statement {
+            Statement::RemoveVindex { vindex, .. } | Statement::DropVindex { name: vindex } => Some(vindex),
+            _ => None,
+        };
+        let known = |(id, _): &(crate::types::VindexId, &Lookup)| gone == Some(&vschema.vindex(*id).name);
+        let gone =
+            vschema.all_lookups().find(known).map(|(id, lookup)| (vschema.vindex(id).name.clone(), lookup.clone()));
         match &statement {
             Statement::AddVindex(add) => self.add_vindex(add, &changes).await?,
+            _ if gone.is_some() => {
+                layout::change(&self.shared, &changes).await?;
+                if let Some((name, lookup)) = gone {
+                    self.drop_lookup(&name, &lookup).await?;
+                }
+            }
             _ => drop(layout::change(&self.shared, &changes).await?),
         }
         tracing::info!(user = %self.user, statement = text, "the vschema was changed");
@@ -41,9 +56,57 @@ impl Session {
 
     /// A vindex of a table. A kind that has a table of its own is made and filled here, before the change is in force.
     async fn add_vindex(&mut self, add: &AddVindex, changes: &[Change]) -> Result<(), Trouble> {
-        let _ = add;
-        layout::change(&self.shared, changes).await?;
-        Ok(())
+        let lookup = match &add.making {
+            Some(making) if is_lookup(&making.kind) => Some(self.lookup_of(add, making.kind == "lookup_unique")?),
+            _ => None,
+        };
+        let Some(lookup) = lookup else {
+            layout::change(&self.shared, changes).await?;
+            return Ok(());
+        };
+        let made = match self.make_lookup(&add.vindex, &lookup).await {
+            Ok(()) => layout::change(&self.shared, changes).await.map(drop).map_err(Trouble::from),
+            Err(trouble) => Err(trouble),
+        };
+        if made.is_err() {
+            // What is left of it notes changes that nobody takes.
+            if let Err(error) = self.drop_lookup(&add.vindex, &lookup).await {
+                tracing::warn!(vindex = add.vindex, %error, "what was made of a lookup could not be taken away");
+            }
+        }
+        made
+    }
+
+    /// The lookup that a statement asks for, if the table can have it.
+    fn lookup_of(&self, add: &AddVindex, unique: bool) -> Result<Lookup, PgError> {
+        let state = self.shared.state.load_full();
+        let TableName { schema, name } = &add.table;
+        let table = state.vschema.table(schema, name);
+        let sharded = table.filter(|table| matches!(table.placement, TablePlacement::Sharded { .. }));
+        let Some(table) = sharded else {
+            return Err(PgError::unsupported(format!(
+                "table \"{}\" is not sharded, and needs no lookup",
+                add.table.key()
+            )));
+        };
+        let [column] = add.columns.as_slice() else {
+            return Err(PgError::unsupported("a lookup of several columns is not supported"));
+        };
+        let catalog = state.topology.catalog.load_full();
+        let relation = catalog.relations.get(&(schema.clone(), name.clone()));
+        let known = relation.and_then(|relation| relation.columns.get(relation.column(column)?));
+        let Some(known) = known else {
+            let message = format!("column \"{column}\" of relation \"{name}\" does not exist");
+            return Err(PgError::new(SqlState::UNDEFINED_COLUMN, message));
+        };
+        let key_type = KeyType::from_column(known.type_oid, &known.type_name).filter(|_| !known.nondeterministic);
+        if !key_type.is_some_and(Lookup::takes) {
+            return Err(PgError::unsupported(format!("a lookup of a column of type {}", known.type_name))
+                .with_hint("Integers, text and uuid can be looked up."));
+        }
+        let shards = state.vschema.keyspace(table.keyspace).shards.clone();
+        let store = shards.first().copied().unwrap_or_else(|| state.vschema.home());
+        Ok(Lookup { schema: schema.clone(), table: name.clone(), column: column.clone(), unique, store, shards })
     }
 
     /// A table that has another place, and rows there, cannot simply be looked for elsewhere.

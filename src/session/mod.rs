@@ -33,6 +33,7 @@ mod io;
 mod layout;
 mod last_agent;
 mod local;
+mod lookups;
 pub mod meter;
 mod once;
 mod participants;
@@ -121,6 +122,8 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A table has been written whose values lookups find, and these have not followed yet.
+    noted: bool,
     /// A COPY from the client to several shards.
     copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
@@ -278,6 +281,7 @@ impl Session {
             failed: false,
             copy_in: false,
             copying: None,
+            noted: false,
             ddl: false,
             draft: None,
             names: HashMap::new(),

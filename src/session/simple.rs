@@ -36,6 +36,11 @@ impl Session {
         if let Some((plan, destination)) = known
             && !plan.effects.sets
         {
+            if plan.effects.noted && self.sequence.is_none() {
+                // What lookups know of it is a part of its transaction.
+                let pieces = sql::split(text, &self.state.sql_limits())?;
+                return Box::pin(self.begin_sequence(frame, text, &pieces)).await;
+            }
             if destination == Destination::Attached
                 && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
             {
@@ -45,8 +50,9 @@ impl Session {
                 return Box::pin(self.sized_query(&rewrite)).await;
             }
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
-                return Box::pin(self.simple_filled(filled.text)).await;
+                return Box::pin(self.simple_filled(&filled.text)).await;
             }
+            let destination = self.fitting(&plan, text, None, destination).await?;
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
@@ -174,8 +180,9 @@ impl Session {
             decided
         };
         if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
-            return Box::pin(self.simple_filled(filled.text)).await;
+            return Box::pin(self.simple_filled(&filled.text)).await;
         }
+        let destination = self.fitting(&plan, statement, None, destination).await?;
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
         }
@@ -279,6 +286,9 @@ impl Session {
                     return Err(alone());
                 }
                 let (plan, destination) = self.decide(statement)?;
+                if self.waits_for_values(&plan, &destination) {
+                    return Err(alone());
+                }
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
             destinations.push(destination);

@@ -60,7 +60,7 @@ impl Session {
         request::bind_values(&mut bind, "", "", given.into_iter(), formats);
         let own = twin.id;
         let Settled { statement: twin, plan, destination, bind } = self.settled(twin, bind).await?;
-        match destination {
+        match self.fitting(&plan, &twin.text, Some(&twin), destination).await? {
             Destination::Shards { shards, rows } => {
                 Box::pin(self.scatter_prepared(twin, &plan, (shards, rows), bind, simple)).await
             }

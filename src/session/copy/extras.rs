@@ -107,7 +107,7 @@ impl Session {
     }
 
     /// Draws more numbers for a COPY.
-    pub(super) async fn draw_copied_numbers(&mut self, copying: &mut Copying) -> Result<(), Stop> {
+    pub(super) async fn supply_numbers(&mut self, copying: &mut Copying) -> Result<(), Stop> {
         let count = copying.extras.drawn.clamp(FEW, MANY);
         copying.extras.drawn += count;
         for (column, extra) in copying.extras.columns.iter_mut().zip(&copying.copy.extras) {

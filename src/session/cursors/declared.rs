@@ -137,7 +137,7 @@ impl Session {
             rows: Rows::new(scroll),
             source: None,
         };
-        match destination {
+        match self.fitting(&plan, &query.text, Some(&query), destination).await? {
             Destination::Shards { shards, rows } => {
                 let (source, description) = self.open_source(&query, &plan, (shards, rows), bind).await?;
                 cursor.description = description;

@@ -40,6 +40,10 @@ impl Session {
                 {
                     return Ok(());
                 }
+                let plan = self.plan_for(&statement);
+                if plan.tables_are_apart(&self.state.vschema) && !self.transaction.is_failed() {
+                    return Box::pin(self.describe_apart(&statement, &plan)).await;
+                }
                 let index = self.attach_for(&statement).await?;
                 self.prove(index);
                 let name = self.have_prepared(index, &statement);

@@ -351,6 +351,10 @@ impl Statement {
             Statement::AddVindex(add) => add.changes(vschema)?,
             Statement::RemoveVindex { table, vindex } => {
                 let known = vschema.table(&table.schema, &table.name);
+                let mut lookups = vschema.lookups(&table.schema, &table.name);
+                if lookups.any(|(id, _)| vschema.vindex(id).name == *vindex) {
+                    return Ok(vec![Change::DropVindex { name: vindex.clone() }]);
+                }
                 let uses = known.is_some_and(|known| match known.placement {
                     TablePlacement::Sharded { vindex: id, .. } => vschema.vindex(id).name == *vindex,
                     _ => false,
@@ -394,10 +398,38 @@ fn only_keyspace(vschema: &Vschema) -> Option<String> {
     }
 }
 
+/// Whether a kind finds rows beside a shard key.
+pub fn is_lookup(kind: &str) -> bool {
+    matches!(kind, "lookup" | "lookup_unique")
+}
+
 impl AddVindex {
+    /// A lookup names its table and column by itself.
+    fn lookup(&self, vschema: &Vschema, making: &Making, known: bool) -> Result<Vec<Change>, PgError> {
+        if known {
+            let message = format!("vindex \"{}\" already exists", self.vindex);
+            return Err(PgError::new(SqlState::DUPLICATE_OBJECT, message));
+        }
+        let Some(table) = vschema.table(&self.table.schema, &self.table.name) else {
+            let message = format!("table \"{}\" is not in the vschema", self.table.key());
+            return Err(PgError::new(SqlState::UNDEFINED_TABLE, message));
+        };
+        let keyspace = vschema.keyspace(table.keyspace).name.clone();
+        let text = |key: &str, value: String| (key.to_owned(), Setting::Text(value));
+        let mut making = making.clone();
+        making.options.retain(|(key, _)| !matches!(key.as_str(), "table" | "column" | "keyspace"));
+        making.options.push(text("keyspace", keyspace));
+        making.options.push(text("table", self.table.key()));
+        making.options.push(text("column", self.columns.join(", ")));
+        Ok(vec![create(&self.vindex, &making, false)?])
+    }
+
     /// The table's shard key is this, read by the vindex, which is made if it has to be.
     fn changes(&self, vschema: &Vschema) -> Result<Vec<Change>, PgError> {
         let known = vschema.vindexes.iter().find(|known| known.name == self.vindex);
+        if let Some(making) = self.making.as_ref().filter(|making| is_lookup(&making.kind)) {
+            return self.lookup(vschema, making, known.is_some());
+        }
         let mut changes = Vec::new();
         match (known, &self.making) {
             (Some(known), Some(making)) if known.kind != making.kind => {

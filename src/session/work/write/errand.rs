@@ -99,7 +99,7 @@ impl Session {
             };
             return Box::pin(self.run_errand(&filled)).await;
         }
-        match destination {
+        match self.fitting(&plan, &errand.sql, Some(&statement), destination).await? {
             Destination::Shards { shards, rows } => {
                 let shard = shards.first().copied();
                 let collected = Box::pin(self.collect(&plan, shards, rows, statement, bind)).await?;
