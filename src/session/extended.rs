@@ -314,6 +314,10 @@ impl Session {
             return Box::pin(self.bind_scatter(frame, &view, typed, &plan, (shards, rows))).await;
         }
         if destination == Destination::Work {
+            // Its values go to the shards when it is executed; what is no text PostgreSQL says at once.
+            if let Some(error) = not_text(&view) {
+                return Err(error.into());
+            }
             return Box::pin(self.bind_work(frame, &view, typed, &plan)).await;
         }
         self.admit_state(&destination, &plan.effects)?;

@@ -16,7 +16,6 @@ use bytes::{Bytes, BytesMut};
 use super::effects::After;
 use super::route::Destination;
 use super::statements::Statement;
-use super::values::BoundValues;
 use super::work::ask::Ask;
 use super::{Session, Trouble, fresh};
 use crate::error::PgError;
