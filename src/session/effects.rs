@@ -328,6 +328,7 @@ impl Session {
                 self.unnamed = None;
                 self.portals.clear();
                 self.declared.clear();
+                self.forget_temporary();
                 self.forget_numbers();
                 self.forget_temporary();
                 self.settings = self.base.clone();
