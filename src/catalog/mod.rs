@@ -21,6 +21,8 @@ pub struct Catalog {
     pub system_relations: std::collections::HashSet<String>,
     /// The names of all aggregates and window functions outside `pg_catalog`, those of extensions too.
     pub aggregates: std::collections::HashSet<String>,
+    /// The names of all views outside the system schemas.
+    pub views: std::collections::HashSet<String>,
     /// The names of all functions that return sets.
     pub set_functions: std::collections::HashSet<String>,
     /// The databases' default collation compares bytes, on every shard: C, POSIX, or the C.UTF-8 of the C library.
@@ -131,4 +133,6 @@ pub enum ColumnDefault {
 pub struct Function {
     /// `IMMUTABLE` in every overload: it reads no table.
     pub immutable: bool,
+    /// No overload can read or write a table: by its text, or because it is immutable.
+    pub closed: bool,
 }

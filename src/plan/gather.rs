@@ -25,6 +25,13 @@ pub struct Gather {
     pub window: Window,
 }
 
+impl Gather {
+    /// Whatever the types, the merge can be done.
+    pub fn is_certain(&self) -> bool {
+        matches!(self.merge, Merge::Concat | Merge::Rows)
+    }
+}
+
 /// A statement put together from the client's tokens and our words.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Text {

@@ -240,6 +240,8 @@ pub struct Effects {
     pub sets: bool,
     /// The backend keeps state for this session afterwards.
     pub pin: Option<Pin>,
+    /// It writes a table whose values lookups find: they have to follow before the next statement, and in the same transaction.
+    pub noted: bool,
     /// Where its executions are counted; the session's to fill in.
     pub tally: Option<Arc<Tally>>,
 }

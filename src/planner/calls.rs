@@ -121,6 +121,12 @@ impl Planner<'_> {
         }
         let system = parts.len() == 2 && parts.first().is_some_and(|schema| schema == "pg_catalog");
         if !system && let Some(known) = self.context.catalog.functions.get(&bare) {
+            if known.closed && !known.immutable {
+                // It computes, but not surely the same with each call.
+                self.floating = false;
+                self.tree.volatile += 1;
+                return Ok(());
+            }
             if known.immutable || self.context.vschema.local_functions.contains(&bare) {
                 if !known.immutable {
                     self.unfit.get_or_insert_with(|| format!("function \"{bare}\", which reads its shard's tables,"));

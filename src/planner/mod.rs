@@ -31,13 +31,16 @@
 //!    that each can by its own rows, and that the answers can be put together: [`local`] proves the one, [`gather`] does the other.
 //! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
 //!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
-//!    are not written to or locked yet. Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
+//!    are written to on all of them ([`reference`](mod@reference)). Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
 //!    unless the vschema says that they stay on theirs.
 //! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless the vschema declares it. Functions
 //!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together
-//!    with rows of other shards. Sequences must be on one shard.
+//!    with rows of other shards. A sequence that several shards have counts on the first of them.
+//!    What has to be one value for all shards (the time, a sequence's numbers) is put into the text before it is sent ([`once`]).
 //! 8. **No table at all** goes anywhere.
-//! 9. **`goldseam.shard`** is the operator's word: no analysis.
+//! 9. **Definitions** go to every shard that has what they are about, in one transaction ([`utility`]). What the shards cannot keep each by itself (a
+//!    unique key without the shard key, a foreign key to rows elsewhere) is not made.
+//! 10. **`goldseam.shard`** is the operator's word: no analysis.
 //!
 //! A plan does not depend on a literal's value, because plans are shared by all texts that differ in literals only. The exceptions are names
 //! of sequences, which the normaliser keeps in the key, and numbers that stand for columns (`ORDER BY 2`), whose plans say so
@@ -60,6 +63,7 @@ mod from;
 mod functions;
 mod gather;
 mod local;
+mod lookup;
 mod once;
 mod reference;
 mod refuse;
@@ -108,6 +112,12 @@ pub struct Context<'a> {
 
 /// Plans one statement. Never panics.
 pub fn plan(text: &str, context: &Context<'_>) -> Plan {
+    let mut plan = plan_statement(text, context);
+    plan.effects.noted = plan.effects.writes && lookup::is_noted(context, text);
+    plan
+}
+
+fn plan_statement(text: &str, context: &Context<'_>) -> Plan {
     let tokens = match sql::lex(text, &context.limits) {
         Ok(mut tokens) => {
             while tokens.last().is_some_and(|token| token.kind == TokenKind::Semicolon) {

@@ -21,7 +21,8 @@ impl Planner<'_> {
             return Err(error);
         }
         self.settle_copies()?;
-        let found = self.requirements();
+        let mut found = self.requirements();
+        self.look_up(&mut found);
         let (mut gather, mut alone, mut sure, mut apart) = (None, None, None, false);
         let spread = match (read, self.spread.take()) {
             (Some((query, part)), _) => self.spread_read(Some(query), part, &found),
@@ -113,6 +114,9 @@ impl Planner<'_> {
                 }
                 .into(),
             );
+        }
+        if self.template.as_ref().is_some_and(|once| once.timed) && (gather.is_some() || self.work.is_some()) {
+            self.reasons.push("the time is one for all shards: it is put into the text".into());
         }
         // A temporary table, or a session's own state, is on the session's connection, wherever that is; it says so itself.
         Ok(Route {

@@ -155,10 +155,11 @@ fn declared(context: &Context<'_>, table: &Arc<Table>, relation: Option<&Arc<Rel
     })
 }
 
-/// Views and sequences are on one shard only if nothing they read can be elsewhere.
+/// Views are on one shard only if nothing they read is elsewhere.
 fn check_kind(context: &Context<'_>, relation: &Relation, shard: ShardId) -> Result<(), PgError> {
     match relation.kind {
-        RelationKind::View if !super::is_plain_shard(context, shard) => Err(refuse::view(&relation.name)),
+        RelationKind::View if !super::views::is_whole(context, relation) => Err(refuse::view(&relation.name)),
+        RelationKind::View if !relation.shards.contains(&shard) => Err(refuse::view(&relation.name)),
         _ => Ok(()),
     }
 }

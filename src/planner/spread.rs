@@ -9,8 +9,8 @@
 //!   comes into being.
 //! * **UPDATE and DELETE.** Every row is changed where it is, by a condition and by values that its own shard can judge: the rows that are joined
 //!   to it, and those of sub-queries, are on the same shard, or copies. All shards, or those of the keys, are sent the statement as it is.
-//! * **What is refused.** `now()` and its kin would be another moment on each shard, where PostgreSQL has one for all rows; the same holds for
-//!   columns whose default tells the time. What has to be refused on one shard is refused on several.
+//! * **What is refused.** A column's default that tells the time would be another moment on each shard, where PostgreSQL has one for all rows; most
+//!   such defaults, and `now()` itself, are put into the text before it is sent ([`once`](super::once)), the others are refused. What has to be refused on one shard is refused on several.
 //!
 //! The transaction that makes all of it one write is the session's work.
 

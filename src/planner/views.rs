@@ -5,7 +5,6 @@
 //! with row-level security, where another role sees other rows, leave their views as they are, which is a refusal. So do views that differ from
 //! shard to shard, and materialized ones, whose rows each shard made of its own.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use crate::plan::once::Part;
 use crate::plan::{Effects, Once, Plan, Route, Verdict};
 use crate::sql::classify::name_of;
 use crate::sql::{self, Token, TokenKind};
+use crate::types::ShardId;
 
 /// How deep views may be made of views.
 const MOST_LEVELS: usize = 32;
@@ -25,13 +25,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// The plan of a statement that reads views over several shards: its text with their queries in it.
 pub(super) fn expanded(context: &Context<'_>, text: &str, tokens: &[Token]) -> Option<Plan> {
     // Hardly any statement has a view's name in it, and then nothing is to be done.
-    let views: HashSet<&str> = context
-        .catalog
-        .relations
-        .iter()
-        .filter(|(_, relation)| relation.kind == RelationKind::View)
-        .map(|((_, name), _)| name.as_str())
-        .collect();
+    let views = &context.catalog.views;
     let mut names = tokens.iter().filter_map(|token| name_of(text, *token));
     if views.is_empty() || !names.any(|name| views.contains(name.as_ref())) {
         return None;
@@ -82,7 +76,7 @@ impl Planner<'_> {
             // DELETE FROM names what is changed, and not what is read.
             let target = spot.name.start.checked_sub(2).and_then(|at| self.tokens.get(at));
             let changed = target.is_some_and(|token| token.is(self.text, "delete"));
-            if relation.kind == RelationKind::View && !changed && scope::place(&self.context, &parts).is_err() {
+            if relation.kind == RelationKind::View && !changed && !is_whole(&self.context, relation) {
                 found.push((spot, relation.clone()));
             }
         }
@@ -123,6 +117,41 @@ impl Planner<'_> {
         }
         cut
     }
+}
+
+/// Whether the one shard that answers for a view has all that the view reads.
+pub(super) fn is_whole(context: &Context<'_>, view: &Relation) -> bool {
+    let undeclared = context.vschema.undeclared.map(|keyspace| context.vschema.keyspace(keyspace));
+    let declared =
+        context.vschema.table(&view.schema, &view.name).map(|table| context.vschema.keyspace(table.keyspace));
+    let Some([shard]) = declared.or(undeclared).map(|keyspace| keyspace.shards.as_slice()) else { return false };
+    view.shards.contains(shard) && reads_only(context, view, *shard, 0)
+}
+
+/// Whether all tables that a view reads are on this shard.
+fn reads_only(context: &Context<'_>, view: &Relation, shard: ShardId, level: usize) -> bool {
+    let Some(text) = view.definition.as_deref().map(|text| text.trim().trim_end_matches(';')) else {
+        // It is not the same everywhere, or it cannot be read: only a shard that alone has it may know better.
+        return view.shards == [shard] && super::is_plain_shard(context, shard);
+    };
+    let Ok(tokens) = sql::lex(text, &context.limits) else { return false };
+    let planner = Planner::new(context, text, &tokens);
+    let (Ok(spots), ctes) = (planner.spots(), planner.cte_names()) else { return false };
+    level < MOST_LEVELS
+        && spots.iter().all(|spot| {
+            let parts = planner.spot_name(spot);
+            if matches!(parts.as_slice(), [bare] if ctes.contains(bare)) {
+                return true;
+            }
+            match scope::relation_of(context, &parts) {
+                Some(inner) if inner.kind == RelationKind::View => reads_only(context, inner, shard, level + 1),
+                Some(_) => matches!(
+                    scope::place(context, &parts),
+                    Ok(scope::Place::Single { shard: other, .. }) if other == shard
+                ),
+                None => matches!(scope::place(context, &parts), Ok(scope::Place::System)),
+            }
+        })
 }
 
 /// A view's query, with the queries of the views that it reads.

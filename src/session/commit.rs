@@ -102,9 +102,17 @@ impl Session {
 
     async fn finish_block(&mut self, commit: bool, chain: bool) -> Result<Answer, Trouble> {
         self.implicit = false;
+        let settled = match commit && self.noted && !self.transaction.is_failed() {
+            true => Box::pin(self.settle_lookups()).await,
+            false => Ok(()),
+        };
+        self.noted = false;
         let lost = self.lost.take().filter(|_| commit);
         let characteristics = chain.then(|| self.transaction.characteristics());
-        let outcome = if commit && !self.transaction.is_failed() {
+        let outcome = if let Err(trouble) = settled {
+            self.roll_back_all().await;
+            Err(trouble)
+        } else if commit && !self.transaction.is_failed() {
             self.commit_with_layout().await
         } else {
             self.roll_back_all().await;

@@ -62,6 +62,7 @@ impl Session {
     /// What is known of a statement before it is sent.
     pub(super) fn note_effects(&mut self, effects: &Effects) {
         self.note_temporary(effects);
+        self.noted |= effects.noted;
         if !effects.floating {
             self.transaction.settle();
         }

@@ -109,6 +109,18 @@ impl Session {
             self.forget_name(view.name);
             return Err((**error).clone().into());
         }
+        if plan.tables_are_apart(&self.state.vschema) {
+            // No server can judge it: what is wrong with it shows when it is described or run.
+            if let Err(trouble) = self.prove_all().await {
+                self.forget_name(view.name);
+                return Err(trouble);
+            }
+            let mut answer = BytesMut::new();
+            encode::parse_complete(&mut answer);
+            self.answer(answer);
+            self.journal.push(Change::Given(view.name.to_owned()));
+            return Ok(());
+        }
         self.batch.unproven.push(statement);
         self.journal.push(Change::Given(view.name.to_owned()));
         Ok(())
@@ -293,6 +305,12 @@ impl Session {
         if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {
             return Box::pin(self.bind_filled(&view, &statement, filled, round)).await;
         }
+        let destination = self.fitting(&plan, &statement.text, Some(&typed), destination).await?;
+        if plan.effects.noted && self.transaction.is_idle() {
+            // What lookups know of it is a part of its transaction, which lasts up to the Sync.
+            self.set_aside().await?;
+            self.begin_implicit();
+        }
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.bind_scatter(frame, &view, typed, &plan, (shards, rows))).await;
         }
@@ -370,6 +388,10 @@ impl Session {
                     && Box::pin(self.describe_fetch_text(&statement.text)).await?
                 {
                     return Ok(());
+                }
+                let plan = self.plan_for(&statement);
+                if plan.tables_are_apart(&self.state.vschema) && !self.transaction.is_failed() {
+                    return Box::pin(self.describe_apart(&statement, &plan)).await;
                 }
                 let index = self.attach_for(&statement).await?;
                 self.prove(index);

@@ -11,8 +11,8 @@
 
 use std::sync::Arc;
 
-use super::commit::{PATIENCE, Writer, is_prepared, rolled_back};
 use super::ask::Question;
+use super::commit::{PATIENCE, Writer, is_prepared, rolled_back};
 use super::in_doubt::{self, InDoubt};
 use super::{Held, Session, Trouble};
 use crate::error::PgError;
@@ -116,7 +116,9 @@ async fn follow(
 
 /// More than one of them.
 pub(super) fn too_many() -> PgError {
-    PgError::unsupported("a transaction cannot write on several shards and use temporary tables or notifications on two of them")
-        .with_detail("PostgreSQL does not prepare such a part, and only one part of a transaction may do without.")
-        .with_hint("Use temporary tables and NOTIFY in transactions of their own.")
+    PgError::unsupported(
+        "a transaction cannot write on several shards and use temporary tables or notifications on two of them",
+    )
+    .with_detail("PostgreSQL does not prepare such a part, and only one part of a transaction may do without.")
+    .with_hint("Use temporary tables and NOTIFY in transactions of their own.")
 }

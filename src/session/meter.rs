@@ -289,6 +289,7 @@ impl Session {
 
     /// A statement over several shards begins.
     pub(super) fn meter_scatter(&mut self, effects: &Effects, shards: &[ShardId]) -> Running {
+        self.noted |= effects.noted;
         let set = shards.iter().fold(ShardSet::default(), |set, shard| set.with(*shard));
         let running = self.meter_start(effects.tally.clone(), RouteKind::Scatter, set);
         self.meter.scatter = Some(running.begun.at);

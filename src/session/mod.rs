@@ -33,6 +33,7 @@ mod io;
 mod layout;
 mod last_agent;
 mod local;
+mod lookups;
 pub mod meter;
 mod once;
 mod participants;
@@ -121,6 +122,8 @@ pub struct Session {
     failed: bool,
     /// The backend waits for COPY data.
     copy_in: bool,
+    /// A table has been written whose values lookups find, and these have not followed yet.
+    noted: bool,
     /// A COPY from the client to several shards.
     copying: Option<Box<copy::Copying>>,
     /// Tables have changed in this transaction.
@@ -278,6 +281,7 @@ impl Session {
             failed: false,
             copy_in: false,
             copying: None,
+            noted: false,
             ddl: false,
             draft: None,
             names: HashMap::new(),
@@ -365,7 +369,9 @@ impl Session {
         loop {
             self.mind_copy().await?;
             self.act_on_frames().await?;
-            if self.go_on().await? {
+            let copying = self.copying.is_some();
+            // A COPY that has begun may have its data already.
+            if self.go_on().await? || (!copying && self.copying.is_some()) {
                 continue;
             }
             self.settle().await?;
@@ -427,6 +433,7 @@ impl Session {
         let unsent = self.attached.map_or(0, |index| self.held[index].lease.outgoing.len());
         unsent < io::HIGH_WATER
             && (self.copy_in
+                || self.copying.is_some()
                 || (self.sequence.is_none()
                     && !self.relay.awaits_ready()
                     && self.client.outgoing.len() < io::HIGH_WATER))

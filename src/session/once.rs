@@ -9,12 +9,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::effects::After;
 use super::route::Destination;
 use super::statements::Statement;
+use super::values::BoundValues;
 use super::work::ask::Ask;
 use super::{Session, Trouble, fresh};
 use crate::error::PgError;
@@ -102,6 +104,25 @@ impl Session {
         Ok(Some(filled))
     }
 
+    /// Whether values have to be put in before a statement may go to where its plan leads.
+    pub(super) fn waits_for_values(&self, plan: &Plan, destination: &Destination) -> bool {
+        let Verdict::Route(route) = &plan.verdict else { return false };
+        route.once.as_ref().is_some_and(|once| !once.resets.is_empty() || self.must_fill(once, destination))
+    }
+
+    /// A text with its values, its plan and where it goes: for a statement without parameters that is a part of another one.
+    pub(super) async fn decide_filled(&mut self, text: &str) -> Result<(String, Arc<Plan>, Destination), Trouble> {
+        let mut text = text.to_owned();
+        for _ in 0..ROUNDS {
+            let (plan, destination) = self.decide(&text)?;
+            match self.fill(&text, &plan, &destination, None).await? {
+                Some(filled) => text = filled.text,
+                None => return Ok((text, plan, destination)),
+            }
+        }
+        Err(endless().into())
+    }
+
     /// Whether a statement cannot go as it is.
     fn must_fill(&self, once: &Once, destination: &Destination) -> bool {
         if once.always || (once.has_last && self.drawn.last.is_some()) {
@@ -131,7 +152,7 @@ impl Session {
         }
         let mut numbers = HashMap::with_capacity(wanted.len());
         for (sequence, count) in wanted {
-            let drawn = self.draw_numbers(&sequence, count).await?;
+            let drawn = self.draw(&sequence, count).await?;
             numbers.insert(sequence, drawn.into_iter());
         }
         let moment = if once.timed { Some(self.moment(destination).await?) } else { None };
@@ -147,10 +168,8 @@ impl Session {
     }
 
     /// The next numbers of a sequence, of which the session remembers the last.
-    pub(super) async fn draw(&mut self, sequence: &Sequence, count: usize) -> Result<Vec<i64>, PgError> {
-        let role = self.login.user.clone();
-        self.shared.sequences.check_privilege(&role, sequence).await?;
-        let drawn = self.shared.sequences.draw(sequence, count).await?;
+    pub(super) async fn draw(&mut self, sequence: &Sequence, count: usize) -> Result<Vec<i64>, Trouble> {
+        let drawn = self.numbers_of(sequence, count).await?;
         if let Some(last) = drawn.last() {
             self.drawn.current.insert(sequence.clone(), *last);
             self.drawn.last = Some(*last);
@@ -159,7 +178,7 @@ impl Session {
     }
 
     /// When the transaction began.
-    async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
+    pub(super) async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
         if self.transaction.is_idle() {
             return Ok(fresh::moment());
         }
@@ -216,24 +235,17 @@ impl Session {
     }
 
     /// A simple query again, with its values.
-    pub(super) async fn simple_filled(&mut self, mut text: String) -> Result<(), Trouble> {
-        for _ in 0..ROUNDS {
-            let (plan, destination) = self.decide(&text)?;
-            if let Some(filled) = self.fill(&text, &plan, &destination, None).await? {
-                text = filled.text;
-                continue;
+    pub(super) async fn simple_filled(&mut self, text: &str) -> Result<(), Trouble> {
+        let (text, plan, destination) = self.decide_filled(text).await?;
+        match destination {
+            Destination::Shards { shards, rows } => Box::pin(self.scatter_query(&text, &plan, shards, rows)).await,
+            Destination::Work => Box::pin(self.work_query(&text, &plan)).await,
+            destination => {
+                let mut frame = BytesMut::new();
+                request::query(&mut frame, &text);
+                self.send_query(&frame, destination, &plan.effects, After::Nothing).await
             }
-            return match destination {
-                Destination::Shards { shards, rows } => Box::pin(self.scatter_query(&text, &plan, shards, rows)).await,
-                Destination::Work => Box::pin(self.work_query(&text, &plan)).await,
-                destination => {
-                    let mut frame = BytesMut::new();
-                    request::query(&mut frame, &text);
-                    self.send_query(&frame, destination, &plan.effects, After::Nothing).await
-                }
-            };
         }
-        Err(endless().into())
     }
 
     /// Bind again, of the statement with its values.
@@ -248,14 +260,38 @@ impl Session {
             return Err(endless().into());
         }
         let filled_in = self.statement(&filled.text, &statement.types, statement.sql_types.clone())?;
-        let own = view.parameters().enumerate().map(|(n, value)| (view.format(n), value));
-        let more = filled.values.iter().map(|value| (Format::Text, Some(&value[..])));
-        let values: Vec<_> = own.chain(more).collect();
-        let formats: Vec<i16> = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
-        let mut frame = BytesMut::new();
-        request::bind_values(&mut frame, view.portal, view.statement, values.into_iter(), &formats);
+        let frame = rebound(view, &filled);
         let view = BindView::new(&frame[HEADER..])?;
         Box::pin(self.bind_statement(&frame, view, filled_in, round + 1)).await
+    }
+
+    /// A cursor's query with its values, and where it goes then. `bind`: its parameters; empty if it has none.
+    pub(super) async fn query_filled(
+        &mut self,
+        query: Arc<Statement>,
+        plan: Arc<Plan>,
+        destination: Destination,
+        bind: BytesMut,
+    ) -> Result<(Arc<Statement>, Arc<Plan>, Destination, BytesMut), Trouble> {
+        let parameters = (!bind.is_empty()).then_some(query.parameters);
+        let Some(filled) = self.fill(&query.text, &plan, &destination, parameters).await? else {
+            return Ok((query, plan, destination, bind));
+        };
+        let query = self.statement(&filled.text, &query.types, query.sql_types.clone())?;
+        let mut again = BytesMut::new();
+        let no_values: Vec<(Format, Option<&[u8]>)> = Vec::new();
+        match bind.is_empty() {
+            true => request::bind_values(&mut again, "", "", no_values.into_iter(), &[]),
+            false => again = rebound(&BindView::new(&bind[HEADER..])?, &filled),
+        }
+        let plan = self.plan_for(&query);
+        let destination = {
+            let view = BindView::new(&again[HEADER..])?;
+            let (text, literals, types) = (&query.text, &query.literals, &query.types);
+            self.resolve(&plan, &BoundValues { text, literals, types, bind: &view })?
+        };
+        let bind = if bind.is_empty() { bind } else { again };
+        Ok((query, plan, destination, bind))
     }
 
     /// DISCARD SEQUENCES.
@@ -283,6 +319,17 @@ impl Filled {
             let _ = write!(self.text, "::{}", source.type_name());
         }
     }
+}
+
+/// A Bind message with more values behind its own.
+fn rebound(view: &BindView<'_>, filled: &Filled) -> BytesMut {
+    let own = view.parameters().enumerate().map(|(n, value)| (view.format(n), value));
+    let more = filled.values.iter().map(|value| (Format::Text, Some(&value[..])));
+    let values: Vec<_> = own.chain(more).collect();
+    let formats: Vec<i16> = view.result_formats().map(|format| i16::from(format == Format::Binary)).collect();
+    let mut frame = BytesMut::new();
+    request::bind_values(&mut frame, view.portal, view.statement, values.into_iter(), &formats);
+    frame
 }
 
 fn undefined(message: String) -> PgError {

@@ -7,7 +7,8 @@
 //!
 //! # What several shards cannot give, and is refused
 //! - SERIALIZABLE: each server sees its own conflicts only.
-//! - Two statements that tell the time, on different shards: `now()` is when the transaction began, and each server has an instant of its own.
+//! - A second shard that tells the time where the first one's cannot be put in its place ([`once`](super::once)): `now()` is when the transaction
+//!   began, and each server has an instant of its own.
 //! - A second shard that is written, while one of the two has `max_prepared_transactions = 0`: COMMIT could not be all or nothing.
 //!
 //! READ COMMITTED and REPEATABLE READ hold on each shard by itself: what two shards show need not be of one moment. Deadlocks over

@@ -210,6 +210,20 @@ impl Session {
             Destination::Any(shards) => self.any_shard(shards.as_deref()),
             Destination::Home => self.state.vschema.home(),
             Destination::Attached => self.here().unwrap_or_else(|| self.state.vschema.home()),
+            Destination::Directory { vindex, key, also, .. }
+                if self.state.vschema.vindex(vindex).vindex.lookup().is_some() =>
+            {
+                let found = Box::pin(self.find_by_lookup(vindex, &key)).await?;
+                match (found, also) {
+                    // No row has such a value: every shard says so.
+                    (None, Some(shard)) => shard,
+                    (None, None) => {
+                        let among = self.state.vschema.vindex(vindex).vindex.lookup().map(|l| l.shards.clone());
+                        self.any_shard(among.as_deref())
+                    }
+                    (Some(shard), _) => shard,
+                }
+            }
             Destination::Directory { vindex, key, insert, also } => {
                 let directories = self.state.directories.clone();
                 let known = match directories.cached(vindex, &key) {

@@ -28,6 +28,7 @@ mod ask;
 pub(super) mod collect;
 pub(super) mod drive;
 pub(super) mod finish;
+mod fits;
 mod known;
 mod leases;
 pub(super) mod portal;

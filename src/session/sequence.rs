@@ -100,6 +100,13 @@ impl Session {
                 self.break_off().await?;
                 return Ok(true);
             }
+            if self.noted
+                && let Err(trouble) = Box::pin(self.settle_lookups()).await
+            {
+                self.give_up_sequence(trouble).await?;
+                return Ok(true);
+            }
+            let Some(sequence) = &mut self.sequence else { return Ok(true) };
             let outcome = match sequence.next() {
                 Some(statement) => self.step(&statement).await,
                 None => {

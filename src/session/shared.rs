@@ -79,6 +79,8 @@ pub struct Shared {
     pub clients: Arc<Clients>,
     /// Numbers of sequences that wait to be given out.
     pub sequences: Sequences,
+    /// The lookups that have been found to be whole on all shards.
+    pub lookups: parking_lot::Mutex<std::collections::HashSet<String>>,
     /// Names of prepared transactions.
     pub gids: Gids,
     /// What statements cost.
@@ -111,6 +113,7 @@ impl Shared {
             pools,
             statements: Statements::new(STATEMENTS, seed),
             clients: Arc::default(),
+            lookups: Default::default(),
             gids: Gids::new(u32::from_ne_bytes(instance)),
             meters,
             seed,

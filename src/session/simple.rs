@@ -36,6 +36,9 @@ impl Session {
         if let Some((plan, destination)) = known
             && !plan.effects.sets
         {
+            if plan.effects.noted && self.sequence.is_none() {
+                return self.noted_alone(frame, text).await;
+            }
             if destination == Destination::Attached
                 && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
             {
@@ -45,8 +48,9 @@ impl Session {
                 return Box::pin(self.sized_query(&rewrite)).await;
             }
             if let Some(filled) = self.fill(text, &plan, &destination, None).await? {
-                return Box::pin(self.simple_filled(filled.text)).await;
+                return Box::pin(self.simple_filled(&filled.text)).await;
             }
+            let destination = self.fitting(&plan, text, None, destination).await?;
             if let Destination::Shards { shards, rows } = destination {
                 return Box::pin(self.scatter_query(text, &plan, shards, rows)).await;
             }
@@ -128,6 +132,11 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
+                Action::Execute(execution)
+                    if self.sequence.is_none() && self.plan_for(&execution.statement).effects.noted =>
+                {
+                    self.noted_alone(frame, whole).await
+                }
                 Action::Execute(execution) => Box::pin(self.execute_prepared(*execution, &[], true)).await,
                 Action::Forward { destination, effects, after, text, needs, then } => {
                     let effects = self.meter_command(effects, &command);
@@ -173,9 +182,13 @@ impl Session {
             self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
-        if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
-            return Box::pin(self.simple_filled(filled.text)).await;
+        if plan.effects.noted && self.sequence.is_none() {
+            return self.noted_alone(frame, whole).await;
         }
+        if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
+            return Box::pin(self.simple_filled(&filled.text)).await;
+        }
+        let destination = self.fitting(&plan, statement, None, destination).await?;
         if let Destination::Shards { shards, rows } = destination {
             return Box::pin(self.scatter_query(statement, &plan, shards, rows)).await;
         }
@@ -184,6 +197,12 @@ impl Session {
         }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await
+    }
+
+    /// A statement that writes what lookups find, by itself: what they know of it is a part of its transaction, and is seen to behind it.
+    async fn noted_alone(&mut self, frame: &[u8], whole: &str) -> Result<(), Trouble> {
+        let pieces = sql::split(whole, &self.state.sql_limits())?;
+        Box::pin(self.begin_sequence(frame, whole, &pieces)).await
     }
 
     /// What a `SELECT set_config(...)` means for the session; nothing for any other statement that is no command.
@@ -279,8 +298,14 @@ impl Session {
                     return Err(alone());
                 }
                 let (plan, destination) = self.decide(statement)?;
+                if self.waits_for_values(&plan, &destination) {
+                    return Err(alone());
+                }
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
+            if these.noted {
+                return Err(alone());
+            }
             destinations.push(destination);
             tallies.push(these.tally);
             effects.floating &= these.floating;

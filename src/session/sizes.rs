@@ -104,10 +104,7 @@ impl Session {
         if !may_tell_sizes(&statement.text) { Ok(None) } else { Box::pin(self.size_statement(statement)).await }
     }
 
-    async fn size_statement(
-        &mut self,
-        statement: &Statement,
-    ) -> Result<Option<(Arc<Statement>, Arc<Plan>)>, Trouble> {
+    async fn size_statement(&mut self, statement: &Statement) -> Result<Option<(Arc<Statement>, Arc<Plan>)>, Trouble> {
         let Some(rewrite) = self.sized(&statement.text) else { return Ok(None) };
         let (plan, _) = self.decide(&rewrite.probe)?;
         let text = self.with_sizes(&rewrite).await?;

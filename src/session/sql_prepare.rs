@@ -72,6 +72,7 @@ impl Session {
         let values = ExecuteValues { text: &statement.text, literals: &statement.literals, arguments: &raws };
         let destination = match self.resolve(&plan, &values) {
             Ok(Destination::Shards { .. } | Destination::Work) => None,
+            Ok(destination) if self.waits_for_values(&plan, &destination) => None,
             Ok(destination) => Some(destination),
             // Values that only a server can tell may decide where it goes.
             Err(_) if raws.iter().any(Option::is_none) => None,

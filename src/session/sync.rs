@@ -30,6 +30,9 @@ impl Session {
                 over => return Err(over),
             }
         }
+        if self.noted && !self.implicit && !self.relay.is_skipping() && !self.transaction.is_failed() {
+            Box::pin(self.settle_lookups()).await?;
+        }
         self.relay.stop_skipping();
         if self.implicit {
             // A batch that wrote on several shards is one transaction over all of them.

@@ -24,8 +24,8 @@ pub struct ShardCatalog {
     pub in_recovery: bool,
     /// Every relation outside the system schemas, by schema and name.
     pub relations: BTreeMap<(String, String), Facts>,
-    /// User functions by name; whether every overload is immutable.
-    pub functions: BTreeMap<String, bool>,
+    /// User functions by name.
+    pub functions: BTreeMap<String, Function>,
     /// The names of all relations of `pg_catalog`.
     pub system_relations: BTreeSet<String>,
     /// The names of aggregates and window functions outside `pg_catalog`.
@@ -248,7 +248,7 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
     catalog.relations = found.into_values().map(|(schema, name, facts, _)| ((schema, name), facts)).collect();
     for row in functions {
         let mut row = Row(row.into_iter());
-        catalog.functions.insert(row.text()?, row.flag()?);
+        catalog.functions.insert(row.text()?, Function { immutable: row.flag()?, closed: row.flag()? });
     }
     for row in system {
         catalog.system_relations.insert(Row(row.into_iter()).text()?);
@@ -300,9 +300,10 @@ pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
                 .shards
                 .push(ShardId(index as u16));
         }
-        for (name, &immutable) in &part.functions {
-            let known = catalog.functions.entry(name.clone()).or_insert(Function { immutable });
-            known.immutable &= immutable;
+        for (name, function) in &part.functions {
+            let known = catalog.functions.entry(name.clone()).or_insert(*function);
+            known.immutable &= function.immutable;
+            known.closed &= function.closed;
         }
         catalog.system_relations.extend(part.system_relations.iter().cloned());
         catalog.aggregates.extend(part.aggregates.iter().cloned());
@@ -318,6 +319,8 @@ pub fn merge(version: u64, shards: &[Option<Arc<ShardCatalog>>]) -> Catalog {
         relation.shards.extend((0..shards.len()).filter(unread).map(|index| ShardId(index as u16)));
         relation.shards.sort();
     }
+    let views = relations.values().filter(|relation| relation.kind == RelationKind::View);
+    catalog.views = views.map(|relation| relation.name.clone()).collect();
     catalog.relations = relations.into_iter().map(|(name, relation)| (name.clone(), Arc::new(relation))).collect();
     catalog
 }

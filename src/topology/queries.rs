@@ -4,10 +4,11 @@
 //! leave these queries; an attribute number is turned into a position by whoever reads them.
 
 /// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others, row-level security, a view's query.
-/// Internal triggers are those of foreign keys, which stay within the shard.
+/// Internal triggers are those of foreign keys, which stay within the shard; those of lookups are Goldseam's own.
 pub(super) const RELATIONS: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind,
-       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
+                    AND t.tgname NOT LIKE 'goldseam!_lookup!_%' ESCAPE '!')
        OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)),
        c.relrowsecurity, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -91,10 +92,24 @@ WHERE (i.indisunique OR i.indisexclusion) AND c.relkind IN ('r', 'p', 'm')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
 ORDER BY i.indrelid, NOT i.indisprimary, i.indexrelid";
 
-/// Functions, procedures and aggregates of users: name, whether every overload is immutable.
+/// Functions, procedures and aggregates of users: name, whether every overload is immutable, whether every overload is immutable or of a language and
+/// with a text that can only compute: no word that begins or is a part of a query or command over tables, no dynamic SQL, and calls of
+/// PostgreSQL's own functions only.
 pub(super) const FUNCTIONS: &str = "\
-SELECT p.proname, pg_catalog.bool_and(p.provolatile = 'i')
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+SELECT p.proname, pg_catalog.bool_and(p.provolatile = 'i'),
+       pg_catalog.bool_and(p.provolatile = 'i' OR p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') AND p.prosrc <> ''
+           AND p.prosrc !~* '\\m(from|join|into|table|insert|update|delete|merge|truncate|copy|execute|perform|call|fetch|open|cursor|query|nextval|setval|currval|lastval|regclass|lock|set|reset|create|alter|drop|notify|listen|do|values|with)\\M'
+           AND p.prosrc !~ '[&\"]'
+           AND NOT EXISTS (SELECT FROM pg_catalog.regexp_matches(p.prosrc, '([a-zA-Z_][a-zA-Z_0-9$.]*)\\s*[(]', 'g') c (call)
+                           WHERE pg_catalog.lower(c.call[1]) NOT IN ('if', 'and', 'or', 'not', 'in', 'when', 'then', 'else', 'elsif', 'return', 'select', 'case',
+                                     'coalesce', 'greatest', 'least', 'nullif', 'row', 'array', 'any', 'all', 'some', 'cast', 'extract', 'position',
+                                     'substring', 'overlay', 'trim', 'varchar', 'numeric', 'decimal', 'char', 'while', 'loop', 'between', 'is')
+                             AND (NOT EXISTS (SELECT FROM pg_catalog.pg_proc f WHERE f.proname = pg_catalog.lower(c.call[1])
+                                              AND f.pronamespace = 'pg_catalog'::regnamespace)
+                                  OR EXISTS (SELECT FROM pg_catalog.pg_proc f WHERE f.proname = pg_catalog.lower(c.call[1])
+                                             AND (f.provolatile = 'v' OR f.pronamespace <> 'pg_catalog'::regnamespace))
+                                  OR pg_catalog.lower(c.call[1]) ~ '_(to|and)_xml|^(pg|dblink|ts_stat|lo|has|to_reg)')))
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(temp|toast_temp)_'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')

@@ -70,7 +70,7 @@ async fn every_fact_is_read() {
             ("b", oid::INT4, "integer", true, Sequence),
             ("c", oid::TEXT, "text", false, Expression),
             ("d", oid::INT4, "integer", false, Generated),
-            ("e", oid::INT8, "more", true, Expression),
+            ("e", oid::INT8, "public.more", true, Expression),
             ("f", oid::VARCHAR, "character varying(10)", false, None),
             ("g", oid::INT4, "integer", false, Sequence),
             ("h", oid::NUMERIC, "numeric(10,2)", true, None),

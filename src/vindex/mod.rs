@@ -14,6 +14,7 @@ pub mod directory;
 pub mod family;
 pub mod hash;
 pub mod list;
+pub mod lookup;
 pub mod postgres;
 pub mod range;
 
@@ -21,6 +22,7 @@ use std::ops::Range;
 
 use crate::types::{Key, KeyType, ShardId};
 use crate::vindex::directory::Directory;
+use crate::vindex::lookup::Lookup;
 
 /// Where a key's rows live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,11 @@ pub trait Vindex: std::fmt::Debug + Send + Sync {
     fn directory(&self) -> Option<Directory> {
         None
     }
+
+    /// For lookups: whose values they find.
+    fn lookup(&self) -> Option<&Lookup> {
+        None
+    }
 }
 
 /// Builds a vindex from its options for the shards of its keyspace.
@@ -81,7 +88,7 @@ impl std::fmt::Debug for Kind {
 }
 
 /// Every kind, in alphabetical order. A new kind is one file and one line here.
-pub const KINDS: &[Kind] = &[consistent_hash::KIND, directory::KIND, hash::KIND, list::KIND, range::KIND];
+pub const KINDS: &[Kind] = &[consistent_hash::KIND, directory::KIND, hash::KIND, list::KIND, lookup::KIND, lookup::UNIQUE, range::KIND];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -15,6 +15,7 @@ use crate::config::FileError;
 use crate::types::{KeyspaceId, ShardId, VindexId};
 use crate::vindex::Vindex;
 pub use crate::vindex::directory::{Directory, DirectoryDefault};
+pub use crate::vindex::lookup::Lookup;
 pub use load::load;
 
 /// Why a vschema is refused: file, line, key and a hint.
@@ -68,6 +69,17 @@ impl Vschema {
     /// A vindex by its number, which this vschema gave out.
     pub fn vindex(&self, vindex: VindexId) -> &NamedVindex {
         &self.vindexes[usize::from(vindex.0)]
+    }
+
+    /// The lookups of a table's columns.
+    pub fn lookups<'v>(&'v self, schema: &'v str, name: &'v str) -> impl Iterator<Item = (VindexId, &'v Lookup)> {
+        self.all_lookups().filter(move |(_, lookup)| lookup.schema == schema && lookup.table == name)
+    }
+
+    /// All lookups.
+    pub fn all_lookups(&self) -> impl Iterator<Item = (VindexId, &Lookup)> {
+        let numbered = self.vindexes.iter().enumerate();
+        numbered.filter_map(|(index, named)| Some((VindexId(index as u16), named.vindex.lookup()?)))
     }
 
     /// A declared table.

@@ -1,8 +1,8 @@
 //! A query that no shard can answer for its own rows: its inputs are fetched from the shards, and a server, the *workbench*, runs the rest of
 //! the client's own statement over them.
 
-use crate::plan::Route;
 use crate::plan::gather::Text;
+use crate::plan::{Plan, Route, Steps, Verdict};
 use crate::types::{KeyspaceId, ShardId};
 use crate::vschema::Vschema;
 
@@ -67,5 +67,13 @@ impl Bench {
             (None, Some(space)) => vschema.keyspace(*space).shards.iter().copied().filter(has_all).collect(),
             (None, None) => vec![vschema.home()],
         }
+    }
+}
+
+impl Plan {
+    /// It is over tables of which no shard has all.
+    pub fn tables_are_apart(&self, vschema: &Vschema) -> bool {
+        let Verdict::Route(Route { work: Some(work), .. }) = &self.verdict else { return false };
+        work.always && matches!(&work.steps, Steps::Bench(bench) if bench.describers(vschema).is_empty())
     }
 }

@@ -73,7 +73,6 @@ impl<'c> Planner<'c> {
 
 /// A column as the workbench has to make it.
 pub(super) fn described(column: &Column) -> InputColumn {
-    // A domain's values travel as those of its base type, which the shards name.
-    let type_name = (!column.domain).then(|| column.type_name.clone());
+    let type_name = Some(column.type_name.clone());
     InputColumn { name: column.name.clone(), type_name, collation: column.collation.clone() }
 }

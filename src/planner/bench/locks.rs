@@ -1,8 +1,7 @@
 //! FOR UPDATE, FOR SHARE and their kin: the inputs' rows are locked where they are, and the rest has no lock.
 //!
-//! PostgreSQL locks the rows that it returns; here all rows of the inputs are, which are those that the filters let through. More than asked for is
-//! locked by PostgreSQL too (those that OFFSET skips), but not a whole table: an input that nothing restricts is refused. A row that was changed
-//! while the lock was waited for comes as it is now, and the rest judges it anew, which is what PostgreSQL does.
+//! PostgreSQL locks the rows that it returns; here all rows of the inputs are, which are those that the filters let through. More than the client gets
+//! is locked by PostgreSQL too (what OFFSET skips), if not so much: a lock that waits longer, and no other answer. A row that was changed while the lock was waited for comes as it is now, and the rest judges it anew, which is what PostgreSQL does.
 
 use std::ops::Range;
 
@@ -108,12 +107,6 @@ impl Planner<'_> {
                 let Some(at) = fetched.iter().position(|(site, _)| site.instance == *instance) else {
                     return Err(refuse::spoiled("a lock on what is no table of a shard"));
                 };
-                let restricted = !self.filters_of(*instance).is_empty() || !fetched[at].1.keyed.is_empty();
-                if !restricted {
-                    return Err(refuse::spoiled(&format!("{words} on all rows of \"{name}\""))
-                        .with_detail("No condition is about this table alone, so that every row of it would be locked.")
-                        .with_hint("Add a condition on its own columns, or name the tables to lock: FOR UPDATE OF."));
-                }
                 if let Some(input) = inputs.get_mut(at) {
                     input.text.pieces.push(Piece::Words(words.clone()));
                 }

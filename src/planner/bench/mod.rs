@@ -69,8 +69,13 @@ impl Planner<'_> {
         walked: bool,
     ) -> Result<Route, PgError> {
         let always = match &routed {
-            Ok(route) if route.gather.is_some() && route.fixed.is_none() => return routed,
-            Ok(route) if route.keyed.is_empty() && route.keyspaces.is_empty() => return routed,
+            // What a merge compares or adds up may turn out to be of a type that it does not know.
+            Ok(route) if route.fixed.is_none() && route.gather.as_ref().is_some_and(|gather| gather.is_certain()) => {
+                return routed;
+            }
+            Ok(route) if route.gather.is_none() && route.keyed.is_empty() && route.keyspaces.is_empty() => {
+                return routed;
+            }
             Ok(_) => false,
             Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED => true,
             Err(_) => return routed,
@@ -85,6 +90,7 @@ impl Planner<'_> {
             self.bench_of_tokens()
         };
         let bench = match bench {
+            Ok(bench) if bench.inputs.is_empty() => return routed,
             Ok(bench) => bench,
             // The way that there is, or the walk, says best what is missing.
             Err(error) => return routed.map_err(|known| if always && walked { error } else { known }),

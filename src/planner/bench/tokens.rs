@@ -61,15 +61,22 @@ pub(in crate::planner) fn beyond_grammar(context: &Context<'_>, text: &str, toke
         first.kind == TokenKind::LeftParen
             || ["select", "with", "values", "table"].iter().any(|word| first.is(text, word))
     });
-    if !reads || error.code != SqlState::FEATURE_NOT_SUPPORTED {
+    // That a name may be another schema's table is no reason either.
+    if !reads || !matches!(error.code, SqlState::FEATURE_NOT_SUPPORTED | SqlState::UNDEFINED_TABLE) {
         return plan;
     }
     let planner = Planner::new(context, text, tokens);
     let Ok(bench) = planner.bench_of_tokens() else { return plan };
     let writes = planner.has_effects();
-    let work = Some(Arc::new(Work { always: true, steps: Steps::Bench(bench) }));
+    let route = if bench.inputs.is_empty() {
+        let reasons = vec!["all its tables are there, by their names".into()];
+        Route { fixed: bench.fixed, keyspaces: bench.keyspaces, reasons, ..Route::default() }
+    } else {
+        let work = Some(Arc::new(Work { always: true, steps: Steps::Bench(bench) }));
+        Route { work, reasons: vec![WHY.into()], ..Route::default() }
+    };
     Plan {
-        verdict: Verdict::Route(Route { work, reasons: vec![WHY.into()], ..Route::default() }),
+        verdict: Verdict::Route(route),
         effects: Effects { writes, timed: true, ..Effects::default() },
         literal: false,
     }
@@ -129,9 +136,6 @@ impl Planner<'_> {
                 false => (spot.name.clone(), vec![rows]),
             });
         }
-        if inputs.is_empty() {
-            return Err(refuse::construct("this statement"));
-        }
         if fixed.is_some_and(|shard| {
             keyspaces.iter().any(|keyspace| !self.context.vschema.keyspace(*keyspace).shards.contains(&shard))
         }) {
@@ -144,12 +148,19 @@ impl Planner<'_> {
 
     /// No word writes, locks, or reads tables by itself.
     fn reads_only(&self) -> Result<(), PgError> {
-        const WRITES: &[&str] =
-            &["insert", "update", "delete", "merge", "into", "for", "ctid", "tableoid", "xmin", "xmax"];
+        const WRITES: &[&str] = &["insert", "update", "delete", "merge", "into", "ctid", "tableoid", "xmin", "xmax"];
         for at in self.body.clone() {
             let Some(token) = self.tokens.get(at) else { continue };
             let qualified =
                 at.checked_sub(1).and_then(|at| self.tokens.get(at)).is_some_and(|token| token.kind == TokenKind::Dot);
+            let locks = token.is(self.text, "for")
+                && self
+                    .tokens
+                    .get(at + 1)
+                    .is_some_and(|next| ["share", "no", "key"].iter().any(|word| next.is(self.text, word)));
+            if locks {
+                return Err(refuse::spoiled("a lock beside a construct that the grammar does not have"));
+            }
             if token.kind == TokenKind::Word && !qualified && WRITES.iter().any(|word| token.is(self.text, word)) {
                 // `substring(x for 3)` is in the grammar, and not read here.
                 return Err(refuse::construct("a construct of this statement, beside what may write,"));
@@ -158,7 +169,7 @@ impl Planner<'_> {
                 && let Some(name) = name_of(self.text, *token)
             {
                 let reads = match self.context.catalog.functions.get(name.as_ref()) {
-                    Some(function) => !function.immutable,
+                    Some(function) => !function.closed,
                     None => matches!(
                         functions::class(&name),
                         functions::Class::ReadsTables

@@ -99,7 +99,7 @@ fn catalog(bytewise: bool) -> Catalog {
         catalog.relations.insert(("public".into(), (*name).into()), Arc::new(relation));
     }
     for (name, immutable) in [("slugify", true), ("lookup", false)] {
-        catalog.functions.insert(name.into(), Function { immutable });
+        catalog.functions.insert(name.into(), Function { immutable, closed: immutable });
     }
     catalog.aggregates.insert("hll".into());
     catalog

@@ -232,8 +232,10 @@ pub fn catalog() -> Catalog {
     add(relation("public.settings_id_seq", "", &[], "s4", RelationKind::Sequence));
     for (name, immutable) in [("slugify", true), ("archive_orders", false), ("order_total", false), ("first_of", true)]
     {
-        catalog.functions.insert(name.into(), Function { immutable });
+        catalog.functions.insert(name.into(), Function { immutable, closed: immutable });
     }
+    catalog.functions.insert("initials".into(), Function { immutable: false, closed: true });
+    catalog.views.insert("recent_orders".into());
     catalog.aggregates.insert("first_of".into());
     for name in ["generate_series", "unnest"] {
         catalog.set_functions.insert(name.into());

@@ -39,24 +39,24 @@ impl Session {
             ))
             .into());
         }
-        let (plan, destination) = self.decide(text)?;
+        let (filled, plan, destination) = self.decide_filled(text).await?;
         if matches!(destination, Destination::Shards { .. } | Destination::Work) {
             self.check_copy(job, text, behind).await?;
         }
         let binary = options.format == Format::Binary;
         let mut bind = BytesMut::new();
         request::bind_values(&mut bind, "", "", std::iter::empty(), &[i16::from(binary)]);
-        match destination {
+        match self.fitting(&plan, text, None, destination).await? {
             Destination::Shards { shards, rows } => {
                 self.check_copy_options(&options)?;
-                let mut inner = Job::new(&plan, shards, rows, text)?;
+                let mut inner = Job::new(&plan, shards, rows, &filled)?;
                 inner.set_bind(bind);
                 self.client.encode_with(Encoder::new(options));
                 Box::pin(self.whole(&inner, Describe::Rows)).await
             }
             Destination::Work => {
                 self.check_copy_options(&options)?;
-                let mut inner = Assignment::new(&plan, text)?;
+                let mut inner = Assignment::new(&plan, &filled)?;
                 inner.bind = bind;
                 let mut outlet = Outlet { describe: true, formats: inner.formats()?, ..Outlet::default() };
                 self.client.encode_with(Encoder::new(options));

@@ -50,18 +50,14 @@ impl Session {
         let casts: Vec<String> = types.iter().enumerate().map(|(n, name)| format!("v{n}::{name}")).collect();
         let arrays: Vec<String> = (1..=oids.len()).map(|n| format!("${n}")).collect();
         let sql = format!(
-            "SELECT {} FROM pg_catalog.unnest({}) WITH ORDINALITY AS rows ({}, place) ORDER BY place",
+            "SELECT {} FROM unnest({}) WITH ORDINALITY AS rows ({}, place) ORDER BY place",
             casts.join(", "),
             arrays.join(", "),
             numbered("v").join(", ")
         );
         let values = columns(rows, oids.len())?.into_iter().map(|array| (Format::Binary, Some(array))).collect();
-        let ask = Ask {
-            types: vec![oid::TEXT_ARRAY; oids.len()],
-            values,
-            formats: formats.to_vec(),
-            ..Ask::new(shard, sql)
-        };
+        let ask =
+            Ask { types: vec![oid::TEXT_ARRAY; oids.len()], values, formats: formats.to_vec(), ..Ask::new(shard, sql) };
         let reply = self.ask_shards(vec![ask]).await?.pop();
         Ok(reply.map(|reply| reply.rows).unwrap_or_default())
     }

@@ -116,6 +116,7 @@ impl Session {
         }
         self.check_cursor_name(&name)?;
         self.set_aside().await?;
+        let (query, plan, destination, bind) = self.query_filled(query, plan, destination, bind).await?;
         let formats: &[i16] = if options.binary { &[1] } else { &[] };
         let simple = is_simple(&query.text, &self.state.sql_limits());
         let bind = rebound(&bind, formats)?;
@@ -137,7 +138,7 @@ impl Session {
             rows: Rows::new(scroll),
             source: None,
         };
-        match destination {
+        match self.fitting(&plan, &query.text, Some(&query), destination).await? {
             Destination::Shards { shards, rows } => {
                 let (source, description) = self.open_source(&query, &plan, (shards, rows), bind).await?;
                 cursor.description = description;

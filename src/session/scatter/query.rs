@@ -160,16 +160,21 @@ impl Session {
         self.turn
     }
 
-    fn setup(&self, job: &Job) -> Result<Setup, Stop> {
-        let digits = self.settings.server.get("extra_float_digits");
-        let digits = digits.map(|(Value::Plain(text) | Value::Sql(text))| text.trim_matches('\''));
+    pub(super) fn setup(&self, job: &Job) -> Result<Setup, Stop> {
         Ok(Setup {
             shards: job.shards.iter().map(|shard| self.state.vschema.shard_name(*shard).to_owned()).collect(),
             formats: job.formats()?,
             rows: job.rows.clone(),
             limits: Limits::default(),
-            rounded_floats: digits.is_some_and(|digits| digits.parse::<i32>().is_ok_and(|digits| digits < 1)),
+            rounded_floats: self.has_rounded_floats(),
         })
+    }
+
+    /// Whether the client wants floating-point numbers in text with fewer digits than they have.
+    pub(super) fn has_rounded_floats(&self) -> bool {
+        let digits = self.settings.server.get("extra_float_digits");
+        let digits = digits.map(|(Value::Plain(text) | Value::Sql(text))| text.trim_matches('\''));
+        digits.is_some_and(|digits| digits.parse::<i32>().is_ok_and(|digits| digits < 1))
     }
 
     /// Rows to the client, at most `limit` (0: all); then connections go back if nothing is left to fetch.

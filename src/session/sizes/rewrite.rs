@@ -191,7 +191,8 @@ fn exchanged(text: &str, places: &[Place], instead: impl Fn(&Place) -> String) -
 /// A name as a string constant of type text.
 fn literal(name: &str) -> String {
     let doubled = name.replace('\'', "''");
-    let plain = if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") };
+    let plain =
+        if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") };
     format!("{plain}::pg_catalog.text")
 }
 

@@ -4,9 +4,9 @@
 //! tables, and so the columns' names and types. Then the rows are inserted, as by an INSERT of the query, in the same transaction.
 
 use super::super::route::Destination;
+use super::super::work::Assignment;
 use super::super::work::ask::Ask;
 use super::super::work::outlet::Outlet;
-use super::super::work::Assignment;
 use super::super::{Session, Trouble};
 use crate::error::PgError;
 use crate::plan::{Effects, Pin};

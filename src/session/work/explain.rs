@@ -79,7 +79,9 @@ impl Session {
     }
 
     async fn explained(&mut self, inner: &Inner) -> Result<Vec<String>, Stop> {
-        match (self.destination_of(inner)?, &inner.job.work.steps) {
+        let destination = self.destination_of(inner)?;
+        let destination = self.fitting(&inner.plan, &inner.job.text, None, destination).await?;
+        match (destination, &inner.job.work.steps) {
             (Destination::Work, Steps::Bench(bench)) => {
                 let outcome = self.explain_bench(inner, bench).await;
                 self.close_bench().await;
@@ -239,7 +241,9 @@ impl Session {
         }
         let mut lines = self.route_lines(inner)?;
         let begun = Instant::now();
-        let rows = match (self.destination_of(inner)?, &inner.job.work.steps) {
+        let destination = self.destination_of(inner)?;
+        let destination = self.fitting(&inner.plan, &inner.job.text, None, destination).await?;
+        let rows = match (destination, &inner.job.work.steps) {
             (Destination::Work, Steps::Bench(bench)) => {
                 let outcome = self.measure_bench(inner, bench, &mut lines).await;
                 self.close_bench().await;

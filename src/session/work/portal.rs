@@ -170,15 +170,17 @@ impl Session {
         }
         match &mut portal.stage {
             Stage::Kept { rows, tag } => {
-                let moved = move_rows(rows, &mut self.client.outgoing, limit.max(1));
-                if limit > 0 && moved == limit {
+                let most = if limit == 0 { u64::MAX } else { limit };
+                let moved = move_rows(rows, &mut self.client.outgoing, most);
+                if moved == most {
                     encode::portal_suspended(&mut self.client.outgoing);
                     return Ok(());
                 }
-                if limit == 0 {
-                    self.client.outgoing.unsplit(std::mem::take(rows));
+                let mut tag = std::mem::take(tag);
+                // A query's tag counts the rows of its last Execute only (`PortalRun`).
+                if tag.starts_with(b"SELECT") {
+                    tag = format!("SELECT {moved}").into_bytes();
                 }
-                let tag = std::mem::take(tag);
                 command_complete(&mut self.client.outgoing, &tag);
                 portal.stage = Stage::Over { tag };
                 Ok(())

@@ -7,12 +7,15 @@
 //! ALTER VSCHEMA DROP TABLE [IF EXISTS] table
 //! ALTER VSCHEMA ON table ADD VINDEX vindex (column, ...) [USING kind [WITH ...]] [IN KEYSPACE keyspace]
 //! ALTER VSCHEMA ON table DROP VINDEX vindex
+//! ALTER VSCHEMA ADD SEQUENCE sequence
+//! ALTER VSCHEMA DROP SEQUENCE sequence
 //! ALTER VSCHEMA ON table ADD SEQUENCE [sequence] (column)
-//! ALTER VSCHEMA ON table DROP SEQUENCE
+//! ALTER VSCHEMA ON table DROP SEQUENCE (column)
 //! ```
 //!
 //! WITH may stand in parentheses. A value is a string, a number, `true` or `false`, or in dollar quotes whatever TOML allows. What
-//! is parsed is what is meant, in [`Statement`]; what becomes of the files depends on what they say ([`Statement::changes`]).
+//! is parsed is what is meant, in [`Statement`]; what becomes of the files depends on what they say ([`Statement::changes`]). Sequences are no
+//! part of the files: they are the shards' own, and are changed there.
 
 use super::{Change, Place, PlaceKind, Setting, TableName};
 use crate::error::PgError;
@@ -74,17 +77,31 @@ pub enum Statement {
         /// The vindex.
         vindex: String,
     },
+    /// ADD SEQUENCE.
+    CreateSequence {
+        /// Its name.
+        sequence: TableName,
+    },
+    /// DROP SEQUENCE.
+    DropSequence {
+        /// Its name.
+        sequence: TableName,
+    },
     /// ON table ADD SEQUENCE.
     AddSequence {
         /// The table.
         table: TableName,
+        /// The sequence, if it is there already.
+        sequence: Option<TableName>,
         /// The column that it fills.
         column: String,
     },
     /// ON table DROP SEQUENCE.
-    DropSequence {
+    RemoveSequence {
         /// The table.
         table: TableName,
+        /// The column that it fills.
+        column: String,
     },
 }
 
@@ -132,7 +149,7 @@ impl Reader<'_> {
         PgError::new(SqlState::SYNTAX_ERROR, message)
             .with_hint(
                 "ALTER VSCHEMA { CREATE VINDEX v USING kind [WITH option = value] | DROP VINDEX v | ADD TABLE t [IN KEYSPACE k] [TYPE reference] \
-                 | DROP TABLE t | ON t ADD VINDEX v (column) [USING kind] | ON t DROP VINDEX v | ON t ADD SEQUENCE (column) | ON t DROP SEQUENCE }",
+                 | DROP TABLE t | ON t ADD VINDEX v (column) [USING kind] | ON t DROP VINDEX v | ADD SEQUENCE s | DROP SEQUENCE s | ON t ADD SEQUENCE (column) | ON t DROP SEQUENCE (column) }",
             )
             .at(position(self.text, at))
     }
@@ -188,6 +205,9 @@ impl Reader<'_> {
             if self.eat("vindex") {
                 return Ok(Statement::DropVindex { name: self.name()? });
             }
+            if self.eat("sequence") {
+                return Ok(Statement::DropSequence { sequence: self.table()? });
+            }
             self.word("table")?;
             let missing_ok = self.eat("if");
             if missing_ok {
@@ -196,6 +216,9 @@ impl Reader<'_> {
             return Ok(Statement::DropTable { table: self.table()?, missing_ok });
         }
         if self.eat("add") {
+            if self.eat("sequence") {
+                return Ok(Statement::CreateSequence { sequence: self.table()? });
+            }
             self.word("table")?;
             let table = self.table()?;
             let (mut keyspace, mut kind) = (None, None);
@@ -216,17 +239,15 @@ impl Reader<'_> {
             self.word("drop")?;
         }
         if self.eat("sequence") {
-            if !add {
-                return Ok(Statement::DropSequence { table });
-            }
-            // A name is taken for whoever is used to give one: sequences of a table's column have none of their own.
-            if !self.tokens.get(self.at).is_some_and(|token| token.kind == TokenKind::LeftParen) {
-                let _ = self.table()?;
-            }
+            let listed = self.tokens.get(self.at).is_some_and(|token| token.kind == TokenKind::LeftParen);
+            let sequence = if add && !listed { Some(self.table()?) } else { None };
             self.kind(TokenKind::LeftParen)?;
             let column = self.name()?;
             self.kind(TokenKind::RightParen)?;
-            return Ok(Statement::AddSequence { table, column });
+            return Ok(match add {
+                true => Statement::AddSequence { table, sequence, column },
+                false => Statement::RemoveSequence { table, column },
+            });
         }
         self.word("vindex")?;
         let vindex = self.name()?;
@@ -351,6 +372,10 @@ impl Statement {
             Statement::AddVindex(add) => add.changes(vschema)?,
             Statement::RemoveVindex { table, vindex } => {
                 let known = vschema.table(&table.schema, &table.name);
+                let mut lookups = vschema.lookups(&table.schema, &table.name);
+                if lookups.any(|(id, _)| vschema.vindex(id).name == *vindex) {
+                    return Ok(vec![Change::DropVindex { name: vindex.clone() }]);
+                }
                 let uses = known.is_some_and(|known| match known.placement {
                     TablePlacement::Sharded { vindex: id, .. } => vschema.vindex(id).name == *vindex,
                     _ => false,
@@ -362,13 +387,10 @@ impl Statement {
                 // Without its shard key nothing says where its rows are.
                 vec![Change::Forget { table: table.clone(), missing_ok: false }]
             }
-            Statement::AddSequence { table, column } => {
-                let value = format!("{{ column = {} }}", toml::Value::String(column.clone()));
-                vec![Change::Set { table: table.clone(), key: "sequence".into(), value: Some(value) }]
-            }
-            Statement::DropSequence { table } => {
-                vec![Change::Set { table: table.clone(), key: "sequence".into(), value: None }]
-            }
+            Statement::CreateSequence { .. }
+            | Statement::DropSequence { .. }
+            | Statement::AddSequence { .. }
+            | Statement::RemoveSequence { .. } => Vec::new(),
         })
     }
 }
@@ -394,10 +416,38 @@ fn only_keyspace(vschema: &Vschema) -> Option<String> {
     }
 }
 
+/// Whether a kind finds rows beside a shard key.
+pub fn is_lookup(kind: &str) -> bool {
+    matches!(kind, "lookup" | "lookup_unique")
+}
+
 impl AddVindex {
+    /// A lookup names its table and column by itself.
+    fn lookup(&self, vschema: &Vschema, making: &Making, known: bool) -> Result<Vec<Change>, PgError> {
+        if known {
+            let message = format!("vindex \"{}\" already exists", self.vindex);
+            return Err(PgError::new(SqlState::DUPLICATE_OBJECT, message));
+        }
+        let Some(table) = vschema.table(&self.table.schema, &self.table.name) else {
+            let message = format!("table \"{}\" is not in the vschema", self.table.key());
+            return Err(PgError::new(SqlState::UNDEFINED_TABLE, message));
+        };
+        let keyspace = vschema.keyspace(table.keyspace).name.clone();
+        let text = |key: &str, value: String| (key.to_owned(), Setting::Text(value));
+        let mut making = making.clone();
+        making.options.retain(|(key, _)| !matches!(key.as_str(), "table" | "column" | "keyspace"));
+        making.options.push(text("keyspace", keyspace));
+        making.options.push(text("table", self.table.key()));
+        making.options.push(text("column", self.columns.join(", ")));
+        Ok(vec![create(&self.vindex, &making, false)?])
+    }
+
     /// The table's shard key is this, read by the vindex, which is made if it has to be.
     fn changes(&self, vschema: &Vschema) -> Result<Vec<Change>, PgError> {
         let known = vschema.vindexes.iter().find(|known| known.name == self.vindex);
+        if let Some(making) = self.making.as_ref().filter(|making| is_lookup(&making.kind)) {
+            return self.lookup(vschema, making, known.is_some());
+        }
         let mut changes = Vec::new();
         match (known, &self.making) {
             (Some(known), Some(making)) if known.kind != making.kind => {

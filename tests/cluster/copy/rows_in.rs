@@ -187,7 +187,7 @@ fn what_the_data_has_not_is_made_once() {
     let mut stage = Stage::new();
     let data: Vec<u8> = (0..200).flat_map(|n| format!("row {n}\n").into_bytes()).collect();
     for options in
-        ["", "(DELIMITER '1', NULL '7')", "(FORMAT csv)", "(FORMAT csv, HEADER, QUOTE '2')", "(HEADER match)"]
+        ["", "(DELIMITER ';', NULL '7')", "(FORMAT csv)", "(FORMAT csv, HEADER, QUOTE '2')", "(HEADER match)"]
     {
         let mut data = data.clone();
         if options.contains("HEADER") {

@@ -24,6 +24,22 @@ fn a_statement_over_all_shards_has_one_time() {
     ];
     scene.same(all);
     scene.same_extended(all.get(..8).unwrap());
+    scene.same(&[
+        "PREPARE p AS SELECT count(*) FROM people WHERE at <= now() AND id <> $1",
+        "EXECUTE p(0)",
+        "PREPARE q (text) AS INSERT INTO people (name, at) VALUES ($1, now()), ($1 || '!', now()) RETURNING id, name",
+        "EXECUTE q('prep')",
+        "EXECUTE q('ared')",
+        "SELECT 1; INSERT INTO people (name) VALUES ('several'); SELECT count(*) FROM people WHERE at <= now()",
+        "BEGIN",
+        "DECLARE c CURSOR FOR SELECT name, at <= now() FROM people ORDER BY id",
+        "FETCH 3 FROM c",
+        "COMMIT",
+        "COPY (SELECT name, at <= now() AS past FROM people ORDER BY id) TO STDOUT",
+        "SELECT p.name FROM people p JOIN facts f ON f.id = p.id WHERE p.at < now()",
+        "SELECT a.name, now() - a.at < interval '1 hour' FROM people a JOIN people b ON a.name = b.name AND b.at <= now() ORDER BY 1, 2",
+        "SELECT name FROM people WHERE at = (SELECT max(at) FROM people WHERE at <= now()) ORDER BY name",
+    ]);
     // Columns keep their names.
     for (sql, names) in [
         ("SELECT now(), id FROM people LIMIT 1", vec!["now", "id"]),

@@ -6,6 +6,7 @@
 mod catalog;
 mod cursors;
 mod dump;
+mod notify;
 mod prepared;
 mod several;
 mod temporary;

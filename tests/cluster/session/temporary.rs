@@ -66,10 +66,7 @@ fn a_temporary_table_is_made_of_a_query_over_several_shards() {
         "SELECT * FROM w",
     ]);
     stage.same_rows();
-    stage.same_extended(&[
-        &format!("CREATE TEMP TABLE x AS SELECT id {all}"),
-        "SELECT count(*) FROM x",
-    ]);
+    stage.same_extended(&[&format!("CREATE TEMP TABLE x AS SELECT id {all}"), "SELECT count(*) FROM x"]);
 }
 
 #[test]

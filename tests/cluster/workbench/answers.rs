@@ -159,3 +159,56 @@ fn explain_asks_all_that_have_a_part_in_it() {
     );
     assert!(proxy.execute("", &["12"]).rows.len() > 5);
 }
+
+#[test]
+fn what_no_merge_compares_a_server_does() {
+    let world = world::get();
+    let (mut proxy, mut plain) = (world.connect(), world.plain());
+    for sql in [
+        "SELECT id, m FROM thing ORDER BY m, id",
+        "SELECT max(m), min(m) FROM thing",
+        "SELECT max(a) FROM thing",
+        "SELECT DISTINCT m FROM thing",
+        "SELECT DISTINCT am FROM thing ORDER BY am",
+        "SELECT id, r FROM thing ORDER BY r DESC, id",
+        "SELECT id, j FROM thing ORDER BY j, id LIMIT 5",
+        "SELECT m, count(*) FROM thing GROUP BY m ORDER BY m DESC",
+        "SELECT avg(f4) FROM thing WHERE id < 3",
+        "SELECT id, name FROM buyer ORDER BY mood DESC NULLS LAST, name COLLATE \"de-x-icu\" LIMIT 7 OFFSET 2",
+    ] {
+        for block in [false, true] {
+            if block {
+                proxy.ok("BEGIN");
+                plain.ok("BEGIN");
+            }
+            for _ in 0..2 {
+                assert_eq!(world::same(&mut proxy, &mut plain, sql).code(), "", "{sql}");
+            }
+            assert_eq!(proxy.prepare("", sql), plain.prepare("", sql));
+            assert_eq!(proxy.execute("", &[]).comparable().rows.len(), plain.execute("", &[]).rows.len(), "{sql}");
+            if block {
+                proxy.ok("COMMIT");
+                plain.ok("COMMIT");
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_of_different_shards_are_described_and_joined() {
+    let world = world::get();
+    let (mut proxy, mut plain) = (world.connect(), world.plain());
+    let sql = "SELECT f.note, l.note FROM far f JOIN lone l ON l.id = f.id + $1 WHERE f.id < $2 ORDER BY 1";
+    for name in ["", "kept"] {
+        assert_eq!(proxy.prepare(name, sql), plain.prepare(name, sql));
+        assert_eq!(proxy.describe(name), plain.describe(name));
+        let (ours, theirs) = (proxy.execute(name, &["1", "5"]), plain.execute(name, &["1", "5"]));
+        assert_eq!(ours.clone().comparable(), theirs.comparable());
+        assert_eq!(ours.rows.len(), 4, "{ours:?}");
+    }
+    world::same(
+        &mut proxy,
+        &mut plain,
+        "SELECT f.note, l.note, b.name FROM far f JOIN lone l USING (id) JOIN buyer b USING (id) ORDER BY 1",
+    );
+}

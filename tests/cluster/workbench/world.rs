@@ -49,8 +49,15 @@ vindex = "by_hash"
 keyspace = "main"
 type = "reference"
 
+[keyspace.other]
+shards = ["s2"]
+
 [table.lone]
 keyspace = "one"
+type = "unsharded"
+
+[table.far]
+keyspace = "other"
 type = "unsharded"
 "#;
 
@@ -96,6 +103,10 @@ impl World {
             if n == 1 || n == SHARDS {
                 server.ok("CREATE TABLE lone (id int PRIMARY KEY, note text); \
                            INSERT INTO lone SELECT i, 'lone ' || i FROM generate_series(1, 9) i");
+            }
+            if n == 2 || n == SHARDS {
+                server.ok("CREATE TABLE far (id int PRIMARY KEY, note text); \
+                           INSERT INTO far SELECT i, 'far ' || i FROM generate_series(1, 9) i");
             }
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

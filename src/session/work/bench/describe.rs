@@ -4,6 +4,8 @@
 //! client of a single server sees. Where no shard has all of them (tables of one shard each, on two shards) the rest of the statement is
 //! described over inputs without rows. Both are remembered for a prepared statement.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::super::ask::{Ask, What};
@@ -11,10 +13,18 @@ use super::super::{Assignment, Stop};
 use super::Ready;
 use super::fetch::Types;
 use super::kinds::FIRST_OWN;
-use crate::plan::Effects;
 use crate::plan::work::Bench;
-use crate::session::Session;
+use crate::plan::{Effects, Plan, Steps};
+use crate::protocol::encode;
+use crate::session::scatter::finish::description;
+use crate::session::statements::Statement;
+use crate::session::{Session, Trouble};
 use crate::types::{Oid, ShardId};
+
+/// The type of a literal whose type is not known (`unknown`, `src/include/catalog/pg_type.dat`).
+const UNKNOWN: Oid = 705;
+/// The number of statements that Goldseam makes for its own steps, which do not come back.
+const ERRAND: u64 = 0;
 
 impl Session {
     /// The types of the client's parameters. What the client has not said, a shard says, once for a statement. `home` is enlisted.
@@ -29,8 +39,13 @@ impl Session {
         }
         match self.describer(bench, Some(home)) {
             Some(shard) => Ok(self.ask_own(job, shard).await?.0),
-            // Each text finds out for itself.
-            None => Ok(Types { oids: declared, shard: teller }),
+            None => {
+                let types = self.ask_apart(job, bench).await?.0;
+                // What is not known each text finds out for itself.
+                let oids: Vec<Oid> = types.oids.iter().map(|oid| if *oid == UNKNOWN { 0 } else { *oid }).collect();
+                let _ = statement.inferred.set(oids.clone().into());
+                Ok(Types { oids, shard: teller })
+            }
         }
     }
 
@@ -40,22 +55,78 @@ impl Session {
         job: &Assignment,
         bench: &Bench,
     ) -> Result<Option<Bytes>, Stop> {
-        let number = job.statement.as_ref().map(|statement| statement.id);
+        let number = job.statement.as_ref().map(|statement| statement.id).filter(|number| *number != ERRAND);
         if let Some(known) = number.and_then(|number| self.shared.benches.described(number)) {
             return Ok(known);
         }
         if let Some(shard) = self.describer(bench, None) {
             return Ok(self.ask_own(job, shard).await?.1);
         }
-        let places = self.place_inputs(job, &bench.inputs).await?;
-        let Ready { home, types, staged } = self.empty_bench(job, bench, &places).await?;
-        let ask = self.ask_rest(job, &bench.rest, &staged, &types, home, Vec::new())?;
-        let mut replies = self.ask_shards(vec![Ask { what: What::Describe, ..ask }]).await?;
-        let columns = replies.pop().and_then(|reply| reply.columns);
-        if let Some(number) = number {
-            self.shared.benches.learn_described(number, columns.clone());
+        Ok(self.ask_apart(job, bench).await?.1)
+    }
+
+    /// Describe of a prepared statement over tables of which no shard has all.
+    pub(in crate::session) async fn describe_apart(
+        &mut self,
+        statement: &Arc<Statement>,
+        plan: &Plan,
+    ) -> Result<(), Trouble> {
+        self.prove_all().await?;
+        self.set_aside().await?;
+        let mut job = Assignment::new(plan, &statement.text)?;
+        job.statement = Some(statement.clone());
+        let work = job.work.clone();
+        let Steps::Bench(bench) = &work.steps else { return Err(Trouble::Skipped) };
+        let told = self.ask_apart(&job, bench).await;
+        if self.transaction.is_idle() {
+            self.release_unused();
         }
-        Ok(columns)
+        let (types, columns) = told?;
+        encode::parameter_description(&mut self.client.outgoing, &types.oids);
+        description(columns.as_deref(), &mut self.client.outgoing);
+        Ok(())
+    }
+
+    /// The same without a shard that has all tables: each input's text, and the rest over inputs without rows.
+    async fn ask_apart(&mut self, job: &Assignment, bench: &Bench) -> Result<(Types, Option<Bytes>), Stop> {
+        let places = self.place_inputs(job, &bench.inputs).await?;
+        let home = self.place_rest(bench, &places)?;
+        let firsts = places.iter().filter_map(|places| places.first()).copied();
+        let mut shards: Vec<ShardId> = firsts.chain([home]).collect();
+        shards.sort();
+        shards.dedup();
+        self.enlist_for(&reading(), &shards).await?;
+        let (mut oids, count) = match &job.statement {
+            Some(statement) => (statement.types.clone(), statement.parameters),
+            None => (Vec::new(), 0),
+        };
+        oids.resize(count, 0);
+        let declared = Types { oids: oids.clone(), shard: Some(self.state.vschema.home()) };
+        let staged = self.empty_inputs(job, &bench.inputs, &places, &declared).await?;
+        let texts = self.texts_of(job, &bench.inputs)?;
+        let mut asks = Vec::with_capacity(texts.len() + 1);
+        for (text, shard) in texts.iter().zip(places.iter().filter_map(|places| places.first())) {
+            let types = text.parameters.iter().map(|n| declared.on(*shard, *n)).collect();
+            asks.push(Ask { what: What::Describe, types, ..Ask::new(*shard, text.sql.clone()) });
+        }
+        let (rest, parameters) = self.ask_rest_of(job, &bench.rest, &staged, &declared, home, Vec::new())?;
+        asks.push(Ask { what: What::Describe, ..rest });
+        let replies = self.ask_shards(asks).await?;
+        let used = texts.iter().map(|text| &text.parameters).chain([&parameters]);
+        for (reply, used) in replies.iter().zip(used) {
+            for (parameter, oid) in used.iter().zip(&reply.types) {
+                match oids.get_mut(usize::from(*parameter)) {
+                    // Numbers of the users' types are each shard's own: a client may read and write them as text.
+                    Some(known) if *known == 0 => *known = if *oid < FIRST_OWN { *oid } else { UNKNOWN },
+                    _ => {}
+                }
+            }
+        }
+        let columns = replies.last().and_then(|reply| reply.columns.clone());
+        if let Some(statement) = job.statement.as_ref().filter(|statement| statement.id != ERRAND) {
+            self.shared.benches.learn_described(statement.id, columns.clone());
+        }
+        Ok((Types { oids, shard: None }, columns))
     }
 
     /// What the rest needs, with inputs that have no rows.
@@ -88,7 +159,9 @@ impl Session {
             if shard == self.state.vschema.home() || oids.iter().all(|oid: &Oid| *oid < FIRST_OWN) {
                 let _ = statement.inferred.set(oids.clone().into());
             }
-            self.shared.benches.learn_described(statement.id, columns.clone());
+            if statement.id != ERRAND {
+                self.shared.benches.learn_described(statement.id, columns.clone());
+            }
         }
         Ok((Types { oids, shard: Some(shard) }, columns))
     }

@@ -79,6 +79,8 @@ pub struct Known {
     kinds: Mutex<LruCache<(ShardId, Oid, u64), Kind>>,
     /// What a plan's inputs are like, by their address. The plan's part is kept, so that no other takes their place.
     shapes: Mutex<LruCache<usize, (Arc<Work>, Shapes)>>,
+    /// Of plans that have a merge too, by the address of their steps, whether the merge can answer: with floats in full, and rounded.
+    merges: Mutex<LruCache<usize, (Arc<Work>, [Option<bool>; 2])>>,
     /// The columns of prepared statements by their numbers: bodies of RowDescriptions.
     described: Mutex<LruCache<u64, Option<Bytes>>>,
 }
@@ -93,6 +95,7 @@ impl Known {
         Known {
             kinds: Mutex::new(LruCache::new(some(TYPES))),
             shapes: Mutex::new(LruCache::new(some(capacity))),
+            merges: Mutex::new(LruCache::new(some(capacity))),
             described: Mutex::new(LruCache::new(some(capacity))),
         }
     }
@@ -103,6 +106,17 @@ impl Known {
 
     pub(super) fn forget_shapes(&self, inputs: &[Input]) {
         self.shapes.lock().pop(&(inputs.as_ptr() as usize));
+    }
+
+    /// Whether a plan's merge can answer, if that is known.
+    pub(in crate::session) fn merges(&self, work: &Arc<Work>, rounded: bool) -> Option<bool> {
+        self.merges.lock().get(&(Arc::as_ptr(work) as usize)).and_then(|(_, known)| known[usize::from(rounded)])
+    }
+
+    pub(in crate::session) fn learn_merges(&self, work: &Arc<Work>, rounded: bool, fits: bool) {
+        let mut merges = self.merges.lock();
+        let (_, known) = merges.get_or_insert_mut(Arc::as_ptr(work) as usize, || (work.clone(), [None; 2]));
+        known[usize::from(rounded)] = Some(fits);
     }
 
     /// A prepared statement's columns, as far as they are known.

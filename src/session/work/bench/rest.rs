@@ -59,6 +59,19 @@ impl Session {
         shard: ShardId,
         formats: Vec<i16>,
     ) -> Result<Ask, PgError> {
+        Ok(self.ask_rest_of(job, text, staged, types, shard, formats)?.0)
+    }
+
+    /// The same, and which of the client's parameters it has.
+    pub(super) fn ask_rest_of(
+        &self,
+        job: &Assignment,
+        text: &Text,
+        staged: &[Staged],
+        types: &Types,
+        shard: ShardId,
+        formats: Vec<i16>,
+    ) -> Result<(Ask, Vec<u16>), PgError> {
         let tokens = sql::lex(&job.text, &self.state.sql_limits())?;
         let sources: Vec<Source> = staged.iter().map(|staged| staged.source.clone()).collect();
         let rendered = render_over(text, &job.text, &tokens, None, None, &sources)?;
@@ -72,7 +85,7 @@ impl Session {
             values.extend(staged.arrays.iter().map(|array| (Format::Binary, Some(array.clone()))));
         }
         let types = rendered.parameters.iter().map(|n| types.on(shard, *n)).collect();
-        Ok(Ask { types, values, formats, ..Ask::new(shard, rendered.sql) })
+        Ok((Ask { types, values, formats, ..Ask::new(shard, rendered.sql) }, rendered.parameters))
     }
 
     /// Runs the rest for the client; the command tag.
