@@ -113,6 +113,8 @@ pub struct Session {
     held: Vec<Held>,
     /// A connection to the workbench, outside of the client's transaction, while a statement needs one.
     workbench: Option<work::Workbench>,
+    /// How many statements are parts of one another at the moment ([`work`]).
+    errands: u8,
     /// The held backend of the current transaction or batch.
     attached: Option<usize>,
     relay: Relay,
@@ -275,6 +277,7 @@ impl Session {
             reported,
             held: Vec::new(),
             workbench: None,
+            errands: 0,
             attached: None,
             relay: Relay::default(),
             after: VecDeque::new(),
