@@ -72,7 +72,7 @@ fn run(bench: &Bench, workload: &Workload, rounds: usize, times: &mut Vec<Time>)
             )
             .into());
         }
-        let mut timed = |client: &mut Client| -> Outcome<f64> {
+        let timed = |client: &mut Client| -> Outcome<f64> {
             let mut values = Vec::new();
             for _ in 0..rounds {
                 values.push(client.query(query.sql)?.time.as_secs_f64() * 1e3);

@@ -190,7 +190,12 @@ impl Validator<'_> {
         let most = usize::MAX / 2;
         Ok(Workbench {
             max_rows: self.within(&["workbench", "max_rows"], raw.max_rows.unwrap_or(50_000_000), 1, most)?,
-            max_bytes: self.within(&["workbench", "max_bytes"], raw.max_bytes.map_or(8 << 30, |size| size.0), 1 << 10, most)?,
+            max_bytes: self.within(
+                &["workbench", "max_bytes"],
+                raw.max_bytes.map_or(8 << 30, |size| size.0),
+                1 << 10,
+                most,
+            )?,
             timeout: match raw.timeout {
                 Some(Span(Duration::ZERO)) => FOREVER,
                 Some(Span(time)) => time,

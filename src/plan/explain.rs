@@ -14,7 +14,9 @@ pub mod benched;
 mod defined;
 pub mod gathered;
 
-use super::{Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict, Work};
+use super::{
+    Arithmetic, Edge, KeyColumn, KeySet, KeySource, Origin, Plan, Route, Steps, Target, Values, Verdict, Work,
+};
 use crate::error::PgError;
 use crate::types::key::DecodeContext;
 use crate::types::{Raw, ShardId};

@@ -132,7 +132,8 @@ pub fn render_over(
             Piece::Default(_) => return Err(unknown()),
             Piece::Input { input, alias } => {
                 let before = inputs.iter().take_while(|known| *known != input);
-                let before = before.filter_map(|known| sources.get(usize::from(*known))).map(|source| source.columns.len());
+                let before =
+                    before.filter_map(|known| sources.get(usize::from(*known))).map(|source| source.columns.len());
                 let first = parameters.len() + before.sum::<usize>() + 1;
                 out.source(sources.get(usize::from(*input)).ok_or_else(unknown)?, first);
                 if let Some(alias) = alias {

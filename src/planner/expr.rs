@@ -1,8 +1,8 @@
 //! Expressions: a walk that meets every part once and refuses what it does not know.
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Interval, OrderByExpr, SetExpr, Subscript,
-    Value, WindowFrameBound, WindowSpec,
+    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Interval, OrderByExpr, SetExpr,
+    Subscript, Value, WindowFrameBound, WindowSpec,
 };
 
 use super::scope;

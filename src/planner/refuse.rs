@@ -71,7 +71,9 @@ pub fn no_key(
 pub fn sequence_default(table: &str, column: &str) -> PgError {
     PgError::unsupported(format!("INSERT into \"{table}\" leaves \"{column}\" to a sequence"))
         .with_detail("Each shard would count by itself, and numbers would repeat.")
-        .with_hint(format!("Give \"{column}\" a value: nextval() in a SELECT of its own draws one for the whole cluster."))
+        .with_hint(format!(
+            "Give \"{column}\" a value: nextval() in a SELECT of its own draws one for the whole cluster."
+        ))
 }
 
 /// An INSERT of a query whose rows may belong to other shards than those where they come into being.

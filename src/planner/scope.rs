@@ -74,7 +74,9 @@ pub fn place(context: &Context<'_>, name: &[String]) -> Result<Place, PgError> {
         _ => return Err(refuse::construct("a table name of more than three parts")),
     };
     match schema {
-        Some(schema) if schema.starts_with("pg_temp") => in_schema(context, TEMPORARY, bare).unwrap_or(Ok(Place::Temporary)),
+        Some(schema) if schema.starts_with("pg_temp") => {
+            in_schema(context, TEMPORARY, bare).unwrap_or(Ok(Place::Temporary))
+        }
         Some(schema) if is_system_schema(schema) => Ok(Place::System),
         Some(schema) => in_schema(context, schema, bare).unwrap_or(Ok(Place::Unknown)),
         None if context.catalog.system_relations.contains(bare) => Ok(Place::System),

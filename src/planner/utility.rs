@@ -27,9 +27,9 @@ use crate::catalog::RelationKind;
 use crate::error::PgError;
 use crate::plan::work::definition::Manner;
 use crate::plan::{Effects, Fallback, Pin, Plan, Route, Steps, Verdict, Work};
-use crate::sqlstate::SqlState;
 use crate::sql::classify::name_of;
 use crate::sql::{Command, Token, TokenKind};
+use crate::sqlstate::SqlState;
 use crate::types::ShardId;
 
 /// What the tokens alone tell of a statement's effects, for statements whose way is fixed beforehand.

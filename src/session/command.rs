@@ -9,10 +9,10 @@ use super::statements::Statement;
 use super::transaction::State;
 use super::values::TextValues;
 use super::{Session, Trouble, settings};
-use crate::protocol::encode;
 use crate::backend::Value;
 use crate::error::PgError;
 use crate::plan::{Effects, Pin};
+use crate::protocol::encode;
 use crate::sql::{Command, DiscardTarget, SetValue};
 use crate::sqlstate::SqlState;
 
@@ -201,9 +201,7 @@ impl Session {
                 let lines = crate::plan::explain(&plan, inner, &values, &self.state.vschema, &self.decode);
                 Action::Answer(Answer::lines("QUERY PLAN", lines, "EXPLAIN"))
             }
-            Command::AlterVschema => {
-                Action::Layout
-            }
+            Command::AlterVschema => Action::Layout,
             _ => Action::forward(here, Effects::default(), After::Nothing),
         })
     }
@@ -331,10 +329,8 @@ impl Session {
 
     fn set_own(&mut self, name: &str, value: &SetValue<'_>, local: bool) -> Result<(), PgError> {
         if local && self.transaction.is_idle() {
-            let warning = PgError::new(
-                SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                "SET LOCAL can only be used in transaction blocks",
-            );
+            let warning =
+                PgError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
             encode::notice(&mut self.client.outgoing, "WARNING", &warning);
             return Ok(());
         }
@@ -385,7 +381,11 @@ impl Session {
             found.push(("default_transaction_deferrable", "on"));
         }
         let set = found.iter().map(|(name, value)| ((*name).to_owned(), Value::Plain((*value).into())));
-        Ok(Action::forward(self.anywhere(), floating(), After::Characteristics { values: set.collect(), text: text.to_owned() }))
+        Ok(Action::forward(
+            self.anywhere(),
+            floating(),
+            After::Characteristics { values: set.collect(), text: text.to_owned() },
+        ))
     }
 
     fn prepared_transaction(&self, command: &Command<'_>) -> Result<Action, PgError> {

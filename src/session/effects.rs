@@ -166,7 +166,8 @@ impl Session {
                     }
                     // A block that a query of several statements has opened.
                     _ if self.held[index].part.is_none() => {
-                        self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: true, notified: false });
+                        self.held[index].part =
+                            Some(Part { done: self.transaction.progress(), wrote: true, notified: false });
                     }
                     _ => {}
                 }
@@ -264,7 +265,8 @@ impl Session {
                 if let Some(characteristics) = characteristics {
                     self.transaction.chain(characteristics, &self.settings);
                     self.transaction.join();
-                    self.held[index].part = Some(Part { done: self.transaction.progress(), wrote: false, notified: false });
+                    self.held[index].part =
+                        Some(Part { done: self.transaction.progress(), wrote: false, notified: false });
                 }
             }
             After::Savepoint { name, text } => {

@@ -18,11 +18,11 @@ use super::effects::After;
 use super::relay::Expect;
 use super::route::{Destination, aside};
 use super::scatter::Scattered;
-use super::work::Working;
 use super::sql_prepare::no_statement;
 use super::statements::Statement;
 use super::temporary::Made;
 use super::values::BoundValues;
+use super::work::Working;
 use super::{Change, Session, Trouble};
 use crate::error::PgError;
 use crate::plan::Plan;
@@ -293,12 +293,8 @@ impl Session {
         let destination = if told {
             Destination::Shard(self.state.vschema.home())
         } else {
-            let values = BoundValues {
-                text: &statement.text,
-                literals: &statement.literals,
-                types: &typed.types,
-                bind: &view,
-            };
+            let values =
+                BoundValues { text: &statement.text, literals: &statement.literals, types: &typed.types, bind: &view };
             self.resolve(&plan, &values).map_err(|error| not_text(&view).unwrap_or(error))?
         };
         if let Some(filled) = self.fill(&statement.text, &plan, &destination, Some(statement.parameters)).await? {

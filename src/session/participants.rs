@@ -286,7 +286,8 @@ impl Session {
             let held = &mut self.held[*index];
             held.lease.settings = self.settings.server.clone();
             if !self.transaction.is_idle() {
-                held.part.get_or_insert(Part { done: 0, wrote: false, notified: false }).done = self.transaction.progress();
+                held.part.get_or_insert(Part { done: 0, wrote: false, notified: false }).done =
+                    self.transaction.progress();
             }
         }
         self.transaction.join();

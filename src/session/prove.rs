@@ -130,11 +130,7 @@ impl crate::plan::Route {
     /// Whether a shard has all the tables that the statement names.
     fn tables_are_on(&self, shard: crate::types::ShardId, vschema: &crate::vschema::Vschema) -> bool {
         let bench = self.work.as_ref().is_some_and(|work| work.always && matches!(work.steps, Steps::Bench(_)));
-        if !bench
-            && self.fixed.is_none()
-            && self.gather.is_none()
-            && self.keyed.is_empty()
-            && self.keyspaces.is_empty()
+        if !bench && self.fixed.is_none() && self.gather.is_none() && self.keyed.is_empty() && self.keyspaces.is_empty()
         {
             return true;
         }

@@ -169,7 +169,9 @@ impl Relay {
 
     /// A ReadyForQuery is owed: the client's next statement has to wait, because where it may go depends on that message.
     pub fn awaits_ready(&self) -> bool {
-        self.queue.iter().any(|expect| matches!(expect, Expect::Sync { .. } | Expect::Query { .. } | Expect::Piece { .. }))
+        self.queue
+            .iter()
+            .any(|expect| matches!(expect, Expect::Sync { .. } | Expect::Query { .. } | Expect::Piece { .. }))
     }
 
     /// A ReadyForQuery is owed to the client, and not to us alone.

@@ -82,7 +82,10 @@ impl Job {
         };
         if plan.effects.timed {
             // The time has to be in the text before it goes to several shards.
-            return Err(PgError::new(SqlState::INTERNAL_ERROR, "the time of a statement over several shards is missing"));
+            return Err(PgError::new(
+                SqlState::INTERNAL_ERROR,
+                "the time of a statement over several shards is missing",
+            ));
         }
         if plan.effects.pin.is_some() || plan.effects.ddl || plan.effects.sets {
             return Err(PgError::unsupported(

@@ -37,8 +37,8 @@ use crate::protocol::BindView;
 use crate::protocol::frame::HEADER;
 use crate::protocol::frontend::Format;
 
-use outlet::Outlet;
 pub(super) use bench::{Known, Workbench};
+use outlet::Outlet;
 pub(super) use portal::Working;
 
 /// One execution of a statement that takes several steps.

@@ -59,7 +59,12 @@ async fn every_fact_is_read() {
     let columns: Vec<_> =
         t.columns.iter().map(|c| (c.name.as_str(), c.type_oid, c.type_name.as_str(), c.not_null, c.default)).collect();
     let sequence = |n: usize| t.columns[n].supply.sequence.as_ref().map(|(schema, name)| format!("{schema}.{name}"));
-    assert!(t.columns.iter().enumerate().all(|(n, column)| (column.default == ColumnDefault::Sequence) >= sequence(n).is_some()));
+    assert!(
+        t.columns
+            .iter()
+            .enumerate()
+            .all(|(n, column)| (column.default == ColumnDefault::Sequence) >= sequence(n).is_some())
+    );
     assert_eq!(t.primary_key, [0]);
     use ColumnDefault::*;
     assert_eq!(

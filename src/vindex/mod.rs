@@ -88,7 +88,8 @@ impl std::fmt::Debug for Kind {
 }
 
 /// Every kind, in alphabetical order. A new kind is one file and one line here.
-pub const KINDS: &[Kind] = &[consistent_hash::KIND, directory::KIND, hash::KIND, list::KIND, lookup::KIND, lookup::UNIQUE, range::KIND];
+pub const KINDS: &[Kind] =
+    &[consistent_hash::KIND, directory::KIND, hash::KIND, list::KIND, lookup::KIND, lookup::UNIQUE, range::KIND];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

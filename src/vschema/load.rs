@@ -308,7 +308,10 @@ impl<'a> Loader<'a> {
         if let Some(id) = vindex
             && self.vschema.vindex(id).vindex.lookup().is_some()
         {
-            let error = at("vindex", format!("vindex \"{}\" finds rows, and does not place them", self.vschema.vindex(id).name));
+            let error = at(
+                "vindex",
+                format!("vindex \"{}\" finds rows, and does not place them", self.vschema.vindex(id).name),
+            );
             return Err(error.hint("Choose another kind for the shard key; a lookup names its table by itself."));
         }
         let kind = raw.table_type.or(columns.is_some().then_some(RawTableType::Sharded));

@@ -49,7 +49,9 @@ pub fn plan(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route
 fn refuse(why: &str) -> PgError {
     PgError::unsupported("Goldseam does not run this DO block on several shards")
         .with_detail(format!("Its code would run on each server by itself, for that server's rows: {why}."))
-        .with_hint("Send its statements by themselves, or say where it runs: /* goldseam: shard=s1 */ DO ..., for operators.")
+        .with_hint(
+            "Send its statements by themselves, or say where it runs: /* goldseam: shard=s1 */ DO ..., for operators.",
+        )
 }
 
 /// The text of a string.
@@ -80,7 +82,8 @@ impl Common {
     /// Reads statements up to the end of the code.
     fn read(&mut self, context: &Context<'_>, mut reader: Reader<'_>) -> Result<(), PgError> {
         while !reader.is_over() {
-            if reader.eat_any(&["begin", "exception", "else", "loop"]).is_some() || reader.eat_kind(TokenKind::Semicolon)
+            if reader.eat_any(&["begin", "exception", "else", "loop"]).is_some()
+                || reader.eat_kind(TokenKind::Semicolon)
             {
                 continue;
             }
@@ -132,7 +135,10 @@ impl Common {
         let temporary = tokens.iter().take(4).any(|token| token.is(&text, "temp") || token.is(&text, "temporary"));
         if !matches!(sql::classify(&text), Command::Ddl) || temporary {
             let shown: String = text.chars().take(60).collect();
-            return Err(refuse(&format!("\"{}\" is no definition", shown.split_whitespace().collect::<Vec<_>>().join(" "))));
+            return Err(refuse(&format!(
+                "\"{}\" is no definition",
+                shown.split_whitespace().collect::<Vec<_>>().join(" ")
+            )));
         }
         let route = objects::plan(context, &text, &tokens)?;
         let Some(Steps::Definition(definition)) = route.work.as_deref().map(|work| &work.steps) else {

@@ -20,9 +20,9 @@ use crate::plan::gather::{Piece, Text};
 use crate::plan::work::write::{Key, Merge, Source, Target, To};
 use crate::planner::bench::quote;
 use crate::planner::functions::{self, Class};
+use crate::planner::refuse;
 use crate::planner::scope::{self, Place};
 use crate::planner::source::{chain, unwrap};
-use crate::planner::refuse;
 use crate::sql::TokenKind;
 use crate::sql::classify::name_of;
 use crate::vschema::TablePlacement;
@@ -96,7 +96,10 @@ impl Dissection<'_> {
                     let Some(tied) = &tied else {
                         return Err(PgError::unsupported("MERGE that inserts rows without comparing the shard key")
                             .with_detail("A row that matches nothing on one shard may match on another.")
-                            .with_hint(format!("Compare {called}.{} with a column of the source in ON.", keys.join(", ")))
+                            .with_hint(format!(
+                                "Compare {called}.{} with a column of the source in ON.",
+                                keys.join(", ")
+                            ))
                             .into());
                     };
                     self.keeps_key(insert, keys, tied, &own, &side)?;
@@ -104,7 +107,8 @@ impl Dissection<'_> {
                 MergeAction::Update(update) => {
                     let MergeUpdateKind::Set(assignments) = &update.kind else { return Err(Missing::Nothing) };
                     for assignment in assignments {
-                        let targets = assigned(assignment).ok_or_else(|| refuse::construct("UPDATE of part of a column"))?;
+                        let targets =
+                            assigned(assignment).ok_or_else(|| refuse::construct("UPDATE of part of a column"))?;
                         if let Some(key) = targets.iter().find(|target| keys.contains(target)) {
                             return Err(refuse::key_update(key).into());
                         }
@@ -115,7 +119,8 @@ impl Dissection<'_> {
         }
         let key = |(name, theirs): (&String, &String)| {
             let column = relation.column(name).and_then(|at| relation.columns.get(at));
-            let (column, key_type) = column.zip(key_type_of(&relation, name)).ok_or_else(|| refuse::key_update(name))?;
+            let (column, key_type) =
+                column.zip(key_type_of(&relation, name)).ok_or_else(|| refuse::key_update(name))?;
             let type_name = without_length(&column.type_name);
             Ok(Key { name: theirs.clone(), key_type, type_name, column: usize::MAX })
         };
@@ -163,10 +168,7 @@ impl Dissection<'_> {
 
     /// The rows that are merged: their source, the edit that puts it in its place, and what they are called.
     #[allow(clippy::type_complexity)] // a number and an edit, used once
-    fn merge_source(
-        &mut self,
-        merge: &Statement,
-    ) -> Result<((u16, (Range<usize>, Vec<Piece>)), String), PgError> {
+    fn merge_source(&mut self, merge: &Statement) -> Result<((u16, (Range<usize>, Vec<Piece>)), String), PgError> {
         match &merge.source {
             TableFactor::Table { name, alias, args: None, sample: None, .. } => {
                 let uncertain = || refuse::construct("this source of MERGE");
@@ -222,7 +224,8 @@ impl Dissection<'_> {
         let targets = if listed.is_empty() { own } else { &listed };
         for (key, theirs) in keys.iter().zip(tied) {
             let value = targets.iter().position(|target| target == key).and_then(|at| row.content.get(at));
-            let bare = |expr: &Expr| matches!(unwrap(expr), Expr::Identifier(ident) if scope::fold(ident) == theirs.as_str());
+            let bare =
+                |expr: &Expr| matches!(unwrap(expr), Expr::Identifier(ident) if scope::fold(ident) == theirs.as_str());
             let same = value.is_some_and(|value| side(value) == Some((false, theirs.clone())) || bare(value));
             if !same {
                 return Err(PgError::unsupported(format!("MERGE that inserts another value for shard key \"{key}\""))

@@ -153,7 +153,8 @@ impl Session {
                 }
                 let wanted = run.wanted();
                 let Run { merger, into, .. } = run;
-                let step = merger.pump(into.as_mut().unwrap_or(&mut self.client.outgoing), room.saturating_sub(*rows))?;
+                let step =
+                    merger.pump(into.as_mut().unwrap_or(&mut self.client.outgoing), room.saturating_sub(*rows))?;
                 if into.as_ref().is_some_and(|kept| kept.len() > MOST_CAPTURED) {
                     return Err(too_much());
                 }

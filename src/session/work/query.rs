@@ -9,8 +9,8 @@ use super::{Assignment, Stop};
 use crate::plan::Plan;
 use crate::session::copy::copy_in;
 use crate::session::extended::Batch;
-use crate::session::statements::Statement;
 use crate::session::scatter::query::command_complete;
+use crate::session::statements::Statement;
 use crate::session::{Session, Trouble};
 
 impl Session {

@@ -153,7 +153,8 @@ impl Session {
         let ask = Ask { values, formats: vec![0], ..Ask::new(shard, QUESTION) };
         for reply in self.ask_shards(vec![ask]).await? {
             for row in reply.values()? {
-                let text = |at: usize| row.get(at).copied().flatten().map(|text| String::from_utf8_lossy(text).into_owned());
+                let text =
+                    |at: usize| row.get(at).copied().flatten().map(|text| String::from_utf8_lossy(text).into_owned());
                 if let (Some(name), Some(default)) = (text(0), text(1)) {
                     defaults.insert(name, default);
                 }
@@ -177,7 +178,9 @@ impl Session {
                 let done = self.run_errand(&errand).await?;
                 self.keep(done, &errand.formats).await
             }
-            Some(_) if kept.rows > 0 => Err(PgError::unsupported("values of a user's type that a write in WITH returns").into()),
+            Some(_) if kept.rows > 0 => {
+                Err(PgError::unsupported("values of a user's type that a write in WITH returns").into())
+            }
             _ => Ok(kept),
         }
     }

@@ -89,7 +89,7 @@ fn no_number_comes_twice_from_two_proxies_or_after_a_crash() {
     scene.shard(1).ok("SELECT setval('people_id_seq', 700)");
     let mut programs = [Program::start(&config(&scene.cluster)), Program::start(&config(&scene.cluster))];
     let mut seen: HashSet<i64> = HashSet::new();
-    let mut draw = |wire: &mut Wire, seen: &mut HashSet<i64>| {
+    let draw = |wire: &mut Wire, seen: &mut HashSet<i64>| {
         let reply = wire.ok("INSERT INTO people (name) VALUES ('x'), ('y'), ('z') RETURNING id");
         for row in reply.rows {
             let id: i64 = row[0].as_deref().unwrap().parse().unwrap();

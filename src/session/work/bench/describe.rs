@@ -56,7 +56,9 @@ impl Session {
         bench: &Bench,
     ) -> Result<Option<Bytes>, Stop> {
         let number = job.statement.as_ref().map(|statement| statement.id).filter(|number| *number != ERRAND);
-        if let Some(known) = number.and_then(|number| self.shared.benches.described(number, self.context.catalog.version)) {
+        if let Some(known) =
+            number.and_then(|number| self.shared.benches.described(number, self.context.catalog.version))
+        {
             return Ok(known);
         }
         if let Some(shard) = self.describer(bench, None) {

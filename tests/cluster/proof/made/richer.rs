@@ -131,7 +131,7 @@ impl Maker {
 
     fn nested_sets(&mut self) -> Made {
         let kinds = [Int, self.pick(&[Text, Int, Date])];
-        let mut set = |this: &mut Self, depth: usize| {
+        let set = |this: &mut Self, depth: usize| {
             let operation = this.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
             let (one, other) = (this.of_kinds(depth, &kinds, &[]), this.of_kinds(0, &kinds, &[]));
             Node::Seq(vec![word("("), one, word(operation), other, word(")")])
