@@ -329,6 +329,7 @@ impl Session {
                 self.portals.clear();
                 self.declared.clear();
                 self.forget_numbers();
+                self.forget_temporary();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
                 held.lease.prepared.clear();

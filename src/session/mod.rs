@@ -10,7 +10,7 @@
 //!    the backend returns to the pool.
 //!
 //! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
-//! COPY, see [`copy`].
+//! COPY, see [`copy`]. Behind one that writes a table whose values lookups find, these follow: see [`lookups`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
