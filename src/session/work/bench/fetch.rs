@@ -188,7 +188,7 @@ impl Taker for Fetch {
             return Ok(true);
         }
         if self.piles[input].table.is_some() {
-            return self.to_table(input, incoming, desk);
+            return self.fill_table(input, incoming, desk);
         }
         let (rows, bytes) = self.kept();
         if !self.forms[input].table && rows < self.small.rows && bytes < self.small.bytes {
@@ -217,7 +217,7 @@ impl Taker for Fetch {
             Bench::Opening(_) => Ok(false),
             Bench::Open => {
                 self.begin_table(input, desk)?;
-                self.to_table(input, incoming, desk)
+                self.fill_table(input, incoming, desk)
             }
         }
     }
@@ -288,7 +288,7 @@ impl Fetch {
         Ok(())
     }
 
-    fn to_table(&mut self, input: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop> {
+    fn fill_table(&mut self, input: usize, incoming: &mut BytesMut, desk: &mut Desk<'_>) -> Result<bool, Stop> {
         let Some((copied, copy)) = &mut self.copy else { return Err(no_bench().into()) };
         if *copied != input {
             return Ok(false);

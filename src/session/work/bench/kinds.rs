@@ -80,10 +80,13 @@ pub struct Known {
     /// What a plan's inputs are like, by their address. The plan's part is kept, so that no other takes their place.
     shapes: Mutex<LruCache<usize, (Arc<Work>, Shapes)>>,
     /// Of plans that have a merge too, by the address of their steps, whether the merge can answer: with floats in full, and rounded.
-    merges: Mutex<LruCache<usize, (Arc<Work>, [Option<bool>; 2])>>,
+    merges: Mutex<LruCache<usize, Merges>>,
     /// The columns of prepared statements by number and reading of the catalog: bodies of RowDescriptions.
     described: Mutex<LruCache<(u64, u64), Option<Bytes>>>,
 }
+
+/// The steps of a plan, and whether its merge can answer.
+type Merges = (Arc<Work>, [Option<bool>; 2]);
 
 /// Of each input and of each of its columns, the type: its number on the shard that has described it, and what it is.
 pub(super) type Shapes = Arc<[Vec<(Oid, Kind)>]>;
