@@ -16,7 +16,6 @@ use bytes::{Bytes, BytesMut};
 use super::effects::After;
 use super::route::Destination;
 use super::statements::Statement;
-use super::values::BoundValues;
 use super::work::ask::Ask;
 use super::{Session, Trouble, fresh};
 use crate::error::PgError;
@@ -263,35 +262,6 @@ impl Session {
         let frame = rebound(view, &filled);
         let view = BindView::new(&frame[HEADER..])?;
         Box::pin(self.bind_statement(&frame, view, filled_in, round + 1)).await
-    }
-
-    /// A cursor's query with its values, and where it goes then. `bind`: its parameters; empty if it has none.
-    pub(super) async fn query_filled(
-        &mut self,
-        query: Arc<Statement>,
-        plan: Arc<Plan>,
-        destination: Destination,
-        bind: BytesMut,
-    ) -> Result<(Arc<Statement>, Arc<Plan>, Destination, BytesMut), Trouble> {
-        let parameters = (!bind.is_empty()).then_some(query.parameters);
-        let Some(filled) = self.fill(&query.text, &plan, &destination, parameters).await? else {
-            return Ok((query, plan, destination, bind));
-        };
-        let query = self.statement(&filled.text, &query.types, query.sql_types.clone())?;
-        let mut again = BytesMut::new();
-        let no_values: Vec<(Format, Option<&[u8]>)> = Vec::new();
-        match bind.is_empty() {
-            true => request::bind_values(&mut again, "", "", no_values.into_iter(), &[]),
-            false => again = rebound(&BindView::new(&bind[HEADER..])?, &filled),
-        }
-        let plan = self.plan_for(&query);
-        let destination = {
-            let view = BindView::new(&again[HEADER..])?;
-            let (text, literals, types) = (&query.text, &query.literals, &query.types);
-            self.resolve(&plan, &BoundValues { text, literals, types, bind: &view })?
-        };
-        let bind = if bind.is_empty() { bind } else { again };
-        Ok((query, plan, destination, bind))
     }
 
     /// DISCARD SEQUENCES.

@@ -116,7 +116,6 @@ impl Session {
         }
         self.check_cursor_name(&name)?;
         self.set_aside().await?;
-        let (query, plan, destination, bind) = self.query_filled(query, plan, destination, bind).await?;
         let formats: &[i16] = if options.binary { &[1] } else { &[] };
         let simple = is_simple(&query.text, &self.state.sql_limits());
         let bind = rebound(&bind, formats)?;
