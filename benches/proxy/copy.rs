@@ -20,7 +20,12 @@ pub fn measure(bench: &Bench, rows: i64) -> Outcome<String> {
     eprintln!("copying {rows} rows in, {TIMES} times each way");
     let data: Vec<u8> = (1..=rows).flat_map(|id| format!("{id}\t{}\t{}\n", id % 1000, id % 7).into_bytes()).collect();
     for &port in bench.shards().iter().chain([&bench.port(Contender::Direct)]) {
-        bench.psql(port, "bench", "bench", "CREATE TABLE IF NOT EXISTS numbers (id bigint PRIMARY KEY, grp int, amount int)")?;
+        bench.psql(
+            port,
+            "bench",
+            "bench",
+            "CREATE TABLE IF NOT EXISTS numbers (id bigint PRIMARY KEY, grp int, amount int)",
+        )?;
     }
     bench.psql(bench.port(Contender::Goldseam4), "bench", "goldseam", "RELOAD")?;
     let mut times: [Vec<f64>; 2] = Default::default();

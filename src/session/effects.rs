@@ -328,7 +328,9 @@ impl Session {
                 self.unnamed = None;
                 self.portals.clear();
                 self.declared.clear();
+                self.forget_temporary();
                 self.forget_numbers();
+                self.forget_temporary();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
                 held.lease.prepared.clear();

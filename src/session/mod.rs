@@ -10,7 +10,7 @@
 //!    the backend returns to the pool.
 //!
 //! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
-//! COPY, see [`copy`].
+//! COPY, see [`copy`]. Behind one that writes a table whose values lookups find, these follow: see [`lookups`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
@@ -113,6 +113,8 @@ pub struct Session {
     held: Vec<Held>,
     /// A connection to the workbench, outside of the client's transaction, while a statement needs one.
     workbench: Option<work::Workbench>,
+    /// How many statements are parts of one another at the moment ([`work`]).
+    errands: u8,
     /// The held backend of the current transaction or batch.
     attached: Option<usize>,
     relay: Relay,
@@ -275,6 +277,7 @@ impl Session {
             reported,
             held: Vec::new(),
             workbench: None,
+            errands: 0,
             attached: None,
             relay: Relay::default(),
             after: VecDeque::new(),

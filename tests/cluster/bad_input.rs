@@ -85,7 +85,7 @@ const RANKED: &str = "SELECT id, rank() OVER (ORDER BY n, id) FROM items";
 #[test]
 fn a_workbench_that_is_full_says_so_and_leaves_nothing() {
     let own = get();
-    for limit in ["max_rows = 10", "max_bytes = \"64B\""] {
+    for limit in ["max_rows = 10", "max_bytes = \"1kB\""] {
         let mut client = own.connect(own.proxy(&format!("[workbench]\n{limit}\n")));
         for sql in [RANKED, "SELECT count(*) FROM items a JOIN items b ON a.n = b.n"] {
             let reply = client.query(sql);

@@ -287,9 +287,13 @@ fn what_was_written_past_goldseam_follows_later() {
     let ids = shard.rows("SELECT id FROM people ORDER BY id");
     shard.query(&format!("UPDATE people SET email = 'past' WHERE id = {}", ids[0]));
     stage.plain.query(&format!("UPDATE people SET email = 'past' WHERE id = {}", ids[0]));
+    stage.same("SELECT id FROM people WHERE email = 'past'");
+    stage.in_step();
+    shard.query(&format!("UPDATE people SET email = 'past it' WHERE id = {}", ids[0]));
+    stage.plain.query(&format!("UPDATE people SET email = 'past it' WHERE id = {}", ids[0]));
     stage.same(&format!("UPDATE people SET email = 'next' WHERE id = {}", ids[1]));
     stage.in_step();
-    stage.same("SELECT id FROM people WHERE email = 'past'");
+    stage.same("SELECT id FROM people WHERE email = 'past it'");
 }
 
 #[test]

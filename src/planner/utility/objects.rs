@@ -247,6 +247,10 @@ fn removal(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgErr
         Some("table" | "view" | "sequence") => {
             let _ = reader.eat_exists();
             let list = names(&mut reader);
+            let names = list.iter().map(|(parts, _)| homes::relation(context, parts).name);
+            if let Some(error) = names.into_iter().find_map(|name| alter::lookup(context, &name, None)) {
+                return Err(error);
+            }
             Ok(homes::about_list(context, &reader, &list).unwrap_or_else(|| homes::on_all(context, "a removal")))
         }
         Some("index") => {

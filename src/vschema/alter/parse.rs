@@ -333,14 +333,10 @@ impl Reader<'_> {
             TokenKind::Word if token.is(self.text, "true") || token.is(self.text, "false") => {
                 Setting::Flag(token.is(self.text, "true"))
             }
-            TokenKind::Word | TokenKind::QuotedName => Setting::Text(self.name()?),
+            TokenKind::Word | TokenKind::QuotedName => return Ok(Setting::Text(self.name()?)),
             _ => return Err(self.wrong()),
         };
-        if !matches!(token.kind, TokenKind::QuotedName)
-            && !(token.kind == TokenKind::Word && matches!(setting, Setting::Text(_)))
-        {
-            self.at += 1;
-        }
+        self.at += 1;
         Ok(setting)
     }
 }

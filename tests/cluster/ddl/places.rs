@@ -180,3 +180,25 @@ fn a_sequence_is_given_to_a_table_and_taken_away() {
     proxy.ok("DROP TABLE q1");
     proxy.ok("ALTER VSCHEMA DROP SEQUENCE q1_numbers");
 }
+
+#[test]
+fn a_table_with_a_lookup_keeps_its_names_until_the_lookup_is_gone() {
+    let site = get();
+    let mut proxy = site.proxy();
+    proxy.ok("CREATE TABLE l1 (id bigint PRIMARY KEY, email text) /* goldseam: shard_key=id vindex=by_hash */");
+    proxy.ok("ALTER VSCHEMA ON l1 ADD VINDEX l1_email (email) USING lookup_unique");
+    proxy.ok("INSERT INTO l1 VALUES (1, 'a'), (2, 'b')");
+    for sql in [
+        "DROP TABLE l1",
+        "ALTER TABLE l1 RENAME TO l2",
+        "ALTER TABLE l1 RENAME email TO mail",
+        "ALTER TABLE l1 DROP email",
+    ] {
+        assert_eq!(proxy.query(sql).code(), "2BP01", "{sql}");
+    }
+    proxy.ok("TRUNCATE l1");
+    proxy.ok("INSERT INTO l1 VALUES (3, 'a')");
+    assert_eq!(proxy.query("INSERT INTO l1 VALUES (4, 'a')").code(), "23505");
+    proxy.ok("ALTER VSCHEMA ON l1 DROP VINDEX l1_email");
+    proxy.ok("DROP TABLE l1");
+}

@@ -12,7 +12,7 @@
 //! * [`sessions`]: files named `writes_*` are run in a transaction that is rolled back, and again without one; after that all tables on all
 //!   shards are compared with the plain server's, row by row, and each row must be where its key leads. Files named `scripts_*` are
 //!   sessions with transactions of their own. Files named `definitions_*` make things whose names begin with `zz_`; afterwards these must be
-//!   on every shard what they are on the plain server.
+//!   on every shard what they are on the plain server. Files named `refused_*` say what is refused and, as each case's sentence, why.
 //! * [`random`]: made-up statements.
 //!
 //! [`tally`] prints what came out.
@@ -61,8 +61,10 @@ fn files(prefix: &str) -> Vec<(String, bool, Vec<Case>)> {
     files.sort();
     let read = |path: std::path::PathBuf| {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let kind =
-            ["writes_", "scripts_", "definitions_"].into_iter().find(|kind| name.starts_with(kind)).unwrap_or("");
+        let kind = ["writes_", "scripts_", "definitions_", "refused_"]
+            .into_iter()
+            .find(|kind| name.starts_with(kind))
+            .unwrap_or("");
         let chosen = kind == prefix && variable("GOLDSEAM_TOPIC").is_none_or(|topic| name.contains(&topic));
         let text = chosen.then(|| std::fs::read_to_string(&path).unwrap())?;
         Some((name, statements::is_answered(&text), statements::parse(&text)))

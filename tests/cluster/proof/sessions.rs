@@ -85,6 +85,27 @@ fn what_is_defined_is_the_same_on_every_shard() {
     tally.done("definitions");
 }
 
+#[test]
+fn what_is_refused_is_refused_with_a_reason() {
+    let _alone = alone();
+    for (name, _, cases) in files("refused_") {
+        for layout in layouts().filter(|layout| layout.name == "four") {
+            for case in &cases {
+                let mut proxy = layout.proxy();
+                let answers: Vec<_> = case.steps.iter().map(|step| proxy.ask_step(How::Simple, step)).collect();
+                let error = answers.last().and_then(|answer| answer.error.clone());
+                let (code, message) = error.unwrap_or_default();
+                assert_eq!(
+                    code, "0A000",
+                    "{name}: {}: {message}: it is answered, move it to the others",
+                    case.sentence
+                );
+            }
+            assert_eq!(layout.differences(), None);
+        }
+    }
+}
+
 fn add(
     tally: &mut Tally,
     layout: &'static Layout,

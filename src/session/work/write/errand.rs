@@ -19,6 +19,9 @@ use crate::session::values::BoundValues;
 use crate::session::Session;
 use crate::types::{Oid, ShardId};
 
+/// Parts of parts of a write: more than any statement that is written by hand has, and few enough for a thread's stack.
+const MOST_WITHIN: u8 = 12;
+
 /// How often a text may need values for what is seen with those that it has got.
 const ROUNDS: usize = 4;
 
@@ -131,7 +134,13 @@ impl Session {
                 let job = Assignment { text, statement: Some(statement), work, effects: plan.effects.clone(), bind };
                 let formats = errand.formats.clone();
                 let mut outlet = Outlet { kept: Some(BytesMut::new()), formats, ..Outlet::default() };
-                let tag = Box::pin(self.perform(&job, &mut outlet)).await?;
+                if self.errands >= MOST_WITHIN {
+                    return Err(PgError::unsupported("a write whose parts are again writes over several shards").into());
+                }
+                self.errands += 1;
+                let tag = Box::pin(self.perform(&job, &mut outlet)).await;
+                self.errands -= 1;
+                let tag = tag?;
                 let described = outlet.description.filter(|message| message.first() == Some(&b'T'));
                 let columns = described.map(|message| message.slice(HEADER.min(message.len())..));
                 Ok(Done { columns, rows: outlet.kept.unwrap_or_default(), tag, shard: outlet.shard })
