@@ -53,6 +53,26 @@ impl Client {
         Ok(Answer { time: began.elapsed(), ..answer })
     }
 
+    /// Sends the data of a COPY, piece by piece, and its end; the server has been asked for it.
+    pub fn send_copy<'d>(&mut self, pieces: impl Iterator<Item = &'d [u8]>) -> Outcome<()> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head)?;
+        let mut body = vec![0; u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4];
+        self.stream.read_exact(&mut body)?;
+        if head[0] != b'G' {
+            return Err(String::from_utf8_lossy(&body).replace('\0', " ").into());
+        }
+        let mut frame = Vec::new();
+        for piece in pieces {
+            frame.clear();
+            frame.push(b'd');
+            frame.extend((piece.len() as u32 + 4).to_be_bytes());
+            frame.extend(piece);
+            self.stream.get_mut().write_all(&frame)?;
+        }
+        Ok(self.stream.get_mut().write_all(b"c\0\0\0\x04")?)
+    }
+
     /// Reads up to ReadyForQuery.
     pub fn collect(&mut self) -> Outcome<Answer> {
         let mut answer = Answer::default();

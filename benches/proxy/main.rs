@@ -17,12 +17,14 @@
 //! * [`pgbench`] is one run and its figures.
 //! * [`idle`] is the memory of a thousand clients that do nothing.
 //! * [`scatter`] is about statements over several shards; [`client`] counts the rows that they answer.
+//! * [`copy`] is about rows that a client copies in.
 //! * [`analytics`] asks TPC-H's and the CH-benCHmark's questions ([`workloads`]) of four shards and of one server.
 //! * [`report`] prints Markdown.
 
 mod analytics;
 mod client;
 mod contenders;
+mod copy;
 mod idle;
 mod os;
 mod pgbench;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Answer, Client};
 use crate::contenders::{Bench, Contender};
 use crate::pgbench::{Mode, Run, median, run_script};
-use crate::{Options, Outcome, os, placement};
+use crate::{Options, Outcome, copy, os, placement};
 
 /// Rows of a group on each shard, on average.
 const GROUP: i64 = 10;
@@ -52,6 +52,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Outcome<Vec<Line>> {
     large(bench, options, &mut lines)?;
     two_phase(bench, options, &mut lines)?;
     wide(bench, options, &mut lines)?;
+    lines.push(line("COPY in", copy::measure(bench, i64::from(options.rows))?));
     Ok(lines)
 }
 

@@ -146,7 +146,8 @@ fn text(value: &[u8], delimiter: u8, to: &mut BytesMut) {
 fn csv(value: &[u8], force: bool, single: bool, options: &Options, to: &mut BytesMut) {
     let special = |byte: &u8| matches!(byte, b'\n' | b'\r') || *byte == options.delimiter || *byte == options.quote;
     // Alone on its line `\.` would be taken for the end of the data.
-    if !force && value != options.null && !(single && value == b"\\.") && !value.iter().any(special) {
+    let needs_quotes = force || value == options.null || (single && value == b"\\.") || value.iter().any(special);
+    if !needs_quotes {
         to.put_slice(value);
         return;
     }

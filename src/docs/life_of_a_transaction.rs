@@ -38,7 +38,8 @@
 //!
 //! *One moment.* Each shard has a snapshot of its own. A reader may see a transfer on one shard and not yet on the other, for the instant between two COMMIT
 //! PREPAREDs; and REPEATABLE READ means repeatable on each shard. SERIALIZABLE would promise more than that, and is refused as soon as a second shard joins.
-//! So is telling the time on two shards, because `now()` is the beginning of the transaction and there are two of them.
+//! The time is one, though: `now()` is the beginning of the transaction on its first shard, and is put into what the others are sent
+//! ([`once`](crate::docs::once)).
 //!
 //! *Deadlocks.* Two transactions that wait for each other on two different shards are not found out: each server sees one of them waiting.
 //! `lock_timeout` ends it.

@@ -11,7 +11,7 @@
 //!
 //! 1. **Tables.** Each name in FROM, INTO, UPDATE, DELETE and USING is looked up as PostgreSQL would: CTE, temporary, system,
 //!    search path ([`scope`]). A table is *sharded*, a *reference* (a copy on every shard), on a *single* shard, of the system, or
-//!    unknown. Views are refused, because they hide what they read. A table that no keyspace has is an error that names the lines to add.
+//!    unknown. A view over several shards is exchanged for its query before anything else ([`views`]). A table that no keyspace has is an error that names the lines to add.
 //! 2. **Every use of a sharded table must be fixed**, for one shard to answer. One use is one instance; the same table twice must be fixed twice. It is fixed if
 //!    each of its shard key columns is restricted to known values: literals, parameters, casts of these to a type whose conversion
 //!    is known ([`source`]). `5.4::int`, `'x'::char(1)` and whatever is computed are not.
@@ -29,16 +29,20 @@
 //! 5. **All must meet, or the statement must be local.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve));
 //!    all of them, and the shards of unsharded tables, must be one. If they are not, or nothing is fixed, several shards answer, provided
 //!    that each can by its own rows, and that the answers can be put together: [`local`] proves the one, [`gather`] does the other.
+//!    Whatever else is read gets a *bench* ([`bench`]): inputs that are fetched from the shards, and the statement itself over them.
 //! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
 //!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
 //!    are written to on all of them ([`reference`](mod@reference)). Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
 //!    unless the vschema says that they stay on theirs.
-//! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless the vschema declares it. Functions
+//! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless its text can only compute
+//!    ([`Function::closed`](crate::catalog::Function::closed)) or the vschema declares it. Functions
 //!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together
 //!    with rows of other shards. A sequence that several shards have counts on the first of them.
 //!    What has to be one value for all shards (the time, a sequence's numbers) is put into the text before it is sent ([`once`]).
 //! 8. **No table at all** goes anywhere.
-//! 9. **`goldseam.shard`** is the operator's word: no analysis.
+//! 9. **Definitions** go to every shard that has what they are about, in one transaction ([`utility`]). What the shards cannot keep each by itself (a
+//!    unique key without the shard key, a foreign key to rows elsewhere) is not made.
+//! 10. **`goldseam.shard`** is the operator's word: no analysis.
 //!
 //! A plan does not depend on a literal's value, because plans are shared by all texts that differ in literals only. The exceptions are names
 //! of sequences, which the normaliser keeps in the key, and numbers that stand for columns (`ORDER BY 2`), whose plans say so

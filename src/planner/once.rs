@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement};
 
-use super::{Context, Planner};
 use super::gather::names::column_name;
 use super::reference::quoted;
+use super::{Context, Planner};
 use crate::catalog::{Column, ColumnDefault, Relation, RelationKind};
 use crate::error::PgError;
 use crate::plan::once::{Part, Sequence, Source};
@@ -143,7 +143,9 @@ impl Planner<'_> {
     /// DEFAULT in an UPDATE: whether it tells the time, and that can be put in its place.
     pub(super) fn meet_default(&mut self, relation: &Relation, column: &str, value: &Expr) -> bool {
         let Some(column) = relation.column(column).map(|at| &relation.columns[at]) else { return false };
-        let (ColumnDefault::Moment, Some(expression)) = (column.default, &column.supply.expression) else { return false };
+        let (ColumnDefault::Moment, Some(expression)) = (column.default, &column.supply.expression) else {
+            return false;
+        };
         let (Some(byte), Some(parts)) = (ident_byte(value), replaced(expression, false)) else { return false };
         self.found.defaults.push((byte, parts));
         true
@@ -157,10 +159,7 @@ impl Planner<'_> {
     /// Whether a query is evaluated for one row: a SELECT without FROM, and nothing around it.
     pub(super) fn is_single_row(&self, query: &Query) -> bool {
         let SetExpr::Select(select) = &*query.body else { return false };
-        query.with.is_none()
-            && select.from.is_empty()
-            && select.selection.is_none()
-            && !self.body_returns_sets()
+        query.with.is_none() && select.from.is_empty() && select.selection.is_none() && !self.body_returns_sets()
     }
 
     /// The route of a statement that has to get its values first.
@@ -168,7 +167,8 @@ impl Planner<'_> {
         self.take_template(statement);
         match self.template.take() {
             Some(template) => {
-                let reasons = vec!["values that are made once are put in first: numbers of sequences, keys, the time".into()];
+                let reasons =
+                    vec!["values that are made once are put in first: numbers of sequences, keys, the time".into()];
                 Ok(Route { once: Some(Arc::new(template)), reasons, ..Route::default() })
             }
             None => Err(super::refuse::construct("a sequence's number in this place")),
@@ -291,11 +291,10 @@ impl Planner<'_> {
         if at < end {
             parts.push(Part::Tokens(at..end));
         }
-        let timed = |part: &Part| {
-            matches!(part, Part::Value { source: Source::Transaction | Source::Statement, .. })
-        };
+        let timed = |part: &Part| matches!(part, Part::Value { source: Source::Transaction | Source::Statement, .. });
         let timed = parts.iter().any(timed);
-        let has_last = found.met.iter().any(|byte| matches!(found.sites.get(byte), Some(Site { kind: Kind::Last, .. })));
+        let has_last =
+            found.met.iter().any(|byte| matches!(found.sites.get(byte), Some(Site { kind: Kind::Last, .. })));
         Some(Once { always: found.always, timed, has_last, parts, resets: found.resets.clone() })
     }
 
@@ -351,22 +350,34 @@ impl Planner<'_> {
     /// Where the items of a list end that begins with the last such word outside of parentheses.
     fn list_ends(&self, word: &str) -> Option<Vec<u32>> {
         const NEXT: &[&str] = &[
-            "from", "where", "group", "having", "window", "order", "limit", "offset", "fetch", "for", "union", "intersect",
-            "except", "into",
+            "from",
+            "where",
+            "group",
+            "having",
+            "window",
+            "order",
+            "limit",
+            "offset",
+            "fetch",
+            "for",
+            "union",
+            "intersect",
+            "except",
+            "into",
         ];
         let tokens = self.tokens.get(self.body.clone())?;
         let depths = depths(tokens);
         let outside = |at: &usize| depths[*at] == 0;
         let mut hits = (0..tokens.len()).filter(outside).filter(|at| tokens[*at].is(self.text, word));
-        let first = if word == "select" { hits.next()? } else { hits.last()? };
+        let first = if word == "select" { hits.next()? } else { hits.next_back()? };
         let mut ends = Vec::new();
         let mut at = first + 1;
         if at >= tokens.len() {
             return None;
         }
         loop {
-            let over = at >= tokens.len()
-                || (depths[at] == 0 && NEXT.iter().any(|next| tokens[at].is(self.text, next)));
+            let over =
+                at >= tokens.len() || (depths[at] == 0 && NEXT.iter().any(|next| tokens[at].is(self.text, next)));
             if over || (depths[at] == 0 && tokens[at].kind == TokenKind::Comma) {
                 ends.push(u32::try_from(self.body.start + at).ok()?);
             }

@@ -309,8 +309,8 @@ fn is_even(column: &Column) -> bool {
             let Ok(tokens) = sql::lex(expression, &sql::Limits::default()) else { return false };
             tokens.windows(2).all(|pair| {
                 let [name, next] = pair else { return true };
-                let call = next.kind == TokenKind::LeftParen
-                    && matches!(name.kind, TokenKind::Word | TokenKind::QuotedName);
+                let call =
+                    next.kind == TokenKind::LeftParen && matches!(name.kind, TokenKind::Word | TokenKind::QuotedName);
                 let bare = name.text(expression).trim_matches('"').to_ascii_lowercase();
                 !call
                     || (functions::class(&bare) == Class::Plain

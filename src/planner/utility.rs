@@ -2,6 +2,10 @@
 //!
 //! Such a statement may go to a shard only if every name in it that could be a table is a table of that one shard. Names are
 //! matched without regard to schema, so a column called like a sharded table refuses a statement too many, never one too few.
+//!
+//! Definitions have rooms of their own: [`objects`] finds what a statement is about and which shards have it ([`homes`]); [`create`] and [`alter`]
+//! are about tables, whose place a [`comment`] may name and whose keys ([`shape`]) are judged by [`judge`]; [`blocks`] looks into DO, and
+//! [`temporary`] is about what stays with one connection.
 
 mod alter;
 mod blocks;

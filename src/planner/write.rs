@@ -1,6 +1,7 @@
 //! INSERT, UPDATE, DELETE: where rows are made and changed, more can go wrong than where they are read.
 
 mod merge;
+mod moments;
 mod moved;
 mod names;
 mod rows;

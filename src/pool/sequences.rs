@@ -125,10 +125,7 @@ impl Sequences {
             self.allowed.lock().insert(key);
             return Ok(());
         }
-        Err(PgError::new(
-            SqlState::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied for sequence {}", sequence.name),
-        ))
+        Err(PgError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied for sequence {}", sequence.name)))
     }
 
     /// This process's number, unlike those of the 1,023 processes before it.

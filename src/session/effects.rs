@@ -330,6 +330,7 @@ impl Session {
                 self.declared.clear();
                 self.forget_temporary();
                 self.forget_numbers();
+                self.forget_temporary();
                 self.settings = self.base.clone();
                 let held = &mut self.held[index];
                 held.lease.prepared.clear();

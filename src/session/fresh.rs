@@ -83,7 +83,8 @@ pub fn snowflake(node: u64) -> i64 {
     };
     let (time, count) = (next >> COUNT_BITS, next & ((1 << COUNT_BITS) - 1));
     // 41 bits of milliseconds last until 2089.
-    i64::try_from((time << (NODE_BITS + COUNT_BITS) | node << COUNT_BITS | count) & (i64::MAX as u64)).unwrap_or(i64::MAX)
+    i64::try_from((time << (NODE_BITS + COUNT_BITS) | node << COUNT_BITS | count) & (i64::MAX as u64))
+        .unwrap_or(i64::MAX)
 }
 
 /// The time now, in UTC, as a text that PostgreSQL reads as `timestamptz` whatever its DateStyle.

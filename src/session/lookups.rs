@@ -9,8 +9,8 @@
 //! A value that a unique lookup has already is refused there by the primary key of its table: `23505`, as from a unique index. Two transactions
 //! that bring the same value wait for one another as they would on one server.
 //!
-//! What is written past Goldseam leaves notes too. They are taken by the next transaction that writes the table on that shard; what of them a
-//! unique lookup cannot take is left out.
+//! What is written past Goldseam, or by a session that still has the layout of before, leaves notes too. They are taken by the next transaction that
+//! writes the table on that shard, and before a value is said to be nowhere; what of them a unique lookup cannot take is left out.
 //!
 //! Roles have no right to the tables: functions with the rights of their owner read and write them.
 
@@ -117,10 +117,13 @@ impl Session {
         self.check_lookup(&named.name, lookup).await?;
         let sql = format!("SELECT goldseam.{}($1)", quoted(&format!("lookup_find_{}", named.name)));
         let found = if self.transaction.is_idle() {
-            let mut lease = self.shared.pools.service(lookup.store).await?;
-            let rows = lease.query_params(&sql, &[Some(value)]).await?;
-            lease.release();
-            rows.into_iter().flatten().flatten().next()
+            match self.ask_lookup(lookup, &sql, value).await? {
+                None if self.attached.is_none() && self.has_leftovers(lookup).await? => {
+                    self.take_leftovers(lookup).await?;
+                    self.ask_lookup(lookup, &sql, value).await?
+                }
+                found => found,
+            }
         } else {
             // What the transaction itself has written is seen by its own connection only.
             if self.noted {
@@ -140,6 +143,37 @@ impl Session {
             let message = format!("lookup \"{}\" names shard \"{name}\", which is not configured", named.name);
             PgError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into()
         })
+    }
+
+    async fn ask_lookup(&self, lookup: &Lookup, sql: &str, value: &str) -> Result<Option<String>, PgError> {
+        let mut lease = self.shared.pools.service(lookup.store).await?;
+        let rows = lease.query_params(sql, &[Some(value)]).await?;
+        lease.release();
+        Ok(rows.into_iter().flatten().flatten().next())
+    }
+
+    /// Whether somebody who knows nothing of the lookup (a session with the layout of before, another program) has left notes. Before a value is
+    /// said to be nowhere they have to be taken.
+    async fn has_leftovers(&self, lookup: &Lookup) -> Result<bool, PgError> {
+        for shard in &lookup.shards {
+            let mut lease = self.shared.pools.service(*shard).await?;
+            let rows = lease.query("SELECT EXISTS (SELECT FROM goldseam.lookup_changes)").await?;
+            lease.release();
+            if rows.into_iter().flatten().flatten().next().as_deref() == Some("t") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn take_leftovers(&mut self, lookup: &Lookup) -> Result<(), Trouble> {
+        self.begin_implicit();
+        let effects = Effects { writes: true, ..Effects::default() };
+        let taken = self.enlist_for(&effects, &lookup.shards).await;
+        // Its end takes the notes of all shards that take part.
+        self.noted = taken.is_ok();
+        let ended = Box::pin(self.end_implicit(taken.is_ok())).await;
+        taken.and(ended)
     }
 
     /// A lookup that somebody wrote into a file knows nothing before it has been made.
@@ -303,13 +337,13 @@ fn store_sql(name: &str, lookup: &Lookup) -> String {
             format!("CONSTRAINT {} PRIMARY KEY ({column})", quoted(name)),
             format!(
                 "INSERT INTO {table} SELECT c.v, c.s, 1 FROM unnest(come, come_to) AS c(v, s); \
-                 INSERT INTO {table} SELECT c.v, c.s, 1 FROM unnest(found, found_on) AS c(v, s) ON CONFLICT DO NOTHING;"
+                 INSERT INTO {table} SELECT c.v, c.s, 1 FROM unnest(seen, seen_on) AS c(v, s) ON CONFLICT DO NOTHING;"
             ),
         ),
         false => (
             format!("CONSTRAINT {} PRIMARY KEY ({column}, goldseam_shard)", quoted(name)),
             format!(
-                "INSERT INTO {table} AS l SELECT c.v, c.s, count(*) FROM unnest(come || found, come_to || found_on) AS c(v, s) \
+                "INSERT INTO {table} AS l SELECT c.v, c.s, count(*) FROM unnest(come || seen, come_to || seen_on) AS c(v, s) \
                  GROUP BY 1, 2 ON CONFLICT ({column}, goldseam_shard) DO UPDATE SET goldseam_rows = l.goldseam_rows + excluded.goldseam_rows;"
             ),
         ),
@@ -327,7 +361,7 @@ fn store_sql(name: &str, lookup: &Lookup) -> String {
         "CREATE SCHEMA IF NOT EXISTS goldseam; GRANT USAGE ON SCHEMA goldseam TO PUBLIC; \
          DROP TABLE IF EXISTS {table}; \
          CREATE TABLE {table} ({column} text COLLATE \"C\" NOT NULL, goldseam_shard text NOT NULL, goldseam_rows bigint NOT NULL, {key}); \
-         CREATE OR REPLACE FUNCTION {}(gone text[], gone_from text[], come text[], come_to text[], found text[], found_on text[]) \
+         CREATE OR REPLACE FUNCTION {}(gone text[], gone_from text[], come text[], come_to text[], seen text[], seen_on text[]) \
          RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $goldseam$ BEGIN {gone} {come} END $goldseam$; \
          CREATE OR REPLACE FUNCTION {}(wanted text) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog \
          AS $goldseam$ SELECT goldseam_shard FROM {table} WHERE {column} = wanted $goldseam$",

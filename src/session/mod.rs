@@ -10,7 +10,7 @@
 //!    the backend returns to the pool.
 //!
 //! A statement that leads to several shards goes another way from 3 on: see [`scatter`]; one that takes several steps, too: see [`work`]; and
-//! COPY, see [`copy`].
+//! COPY, see [`copy`]. Behind one that writes a table whose values lookups find, these follow: see [`lookups`].
 //!
 //! Deciding is pure ([`relay`], [`transaction`], [`settings`], the planner); only [`io`], [`attach`] and [`route`] wait.
 //! A session knows no listener and no login: it starts with a client whose identity is settled.
@@ -369,7 +369,9 @@ impl Session {
         loop {
             self.mind_copy().await?;
             self.act_on_frames().await?;
-            if self.go_on().await? {
+            let copying = self.copying.is_some();
+            // A COPY that has begun may have its data already.
+            if self.go_on().await? || (!copying && self.copying.is_some()) {
                 continue;
             }
             self.settle().await?;
@@ -431,6 +433,7 @@ impl Session {
         let unsent = self.attached.map_or(0, |index| self.held[index].lease.outgoing.len());
         unsent < io::HIGH_WATER
             && (self.copy_in
+                || self.copying.is_some()
                 || (self.sequence.is_none()
                     && !self.relay.awaits_ready()
                     && self.client.outgoing.len() < io::HIGH_WATER))

@@ -151,7 +151,7 @@ impl Session {
         }
         let mut numbers = HashMap::with_capacity(wanted.len());
         for (sequence, count) in wanted {
-            let drawn = self.draw_numbers(&sequence, count).await?;
+            let drawn = self.draw(&sequence, count).await?;
             numbers.insert(sequence, drawn.into_iter());
         }
         let moment = if once.timed { Some(self.moment(destination).await?) } else { None };
@@ -168,7 +168,7 @@ impl Session {
 
     /// The next numbers of a sequence, of which the session remembers the last.
     pub(super) async fn draw(&mut self, sequence: &Sequence, count: usize) -> Result<Vec<i64>, Trouble> {
-        let drawn = self.draw_numbers(sequence, count).await?;
+        let drawn = self.numbers_of(sequence, count).await?;
         if let Some(last) = drawn.last() {
             self.drawn.current.insert(sequence.clone(), *last);
             self.drawn.last = Some(*last);
@@ -177,7 +177,7 @@ impl Session {
     }
 
     /// When the transaction began.
-    async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
+    pub(super) async fn moment(&mut self, destination: &Destination) -> Result<String, Trouble> {
         if self.transaction.is_idle() {
             return Ok(fresh::moment());
         }
@@ -207,8 +207,8 @@ impl Session {
             Source::Statement => values.statement.clone(),
             Source::Next(sequence) => {
                 let number = values.numbers.get_mut(&**sequence).and_then(Iterator::next);
-                let number = number
-                    .ok_or_else(|| PgError::new(SqlState::INTERNAL_ERROR, "a sequence's numbers are missing"))?;
+                let number =
+                    number.ok_or_else(|| PgError::new(SqlState::INTERNAL_ERROR, "a sequence's numbers are missing"))?;
                 self.drawn.current.insert((**sequence).clone(), number);
                 self.drawn.last = Some(number);
                 number.to_string()

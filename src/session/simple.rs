@@ -37,9 +37,7 @@ impl Session {
             && !plan.effects.sets
         {
             if plan.effects.noted && self.sequence.is_none() {
-                // What lookups know of it is a part of its transaction.
-                let pieces = sql::split(text, &self.state.sql_limits())?;
-                return Box::pin(self.begin_sequence(frame, text, &pieces)).await;
+                return self.noted_alone(frame, text).await;
             }
             if destination == Destination::Attached
                 && let Some(Fetch { moves, motion, name }) = self.own_fetch(text)
@@ -134,6 +132,11 @@ impl Session {
                     self.answer_query(&answer);
                     Ok(())
                 }
+                Action::Execute(execution)
+                    if self.sequence.is_none() && self.plan_for(&execution.statement).effects.noted =>
+                {
+                    self.noted_alone(frame, whole).await
+                }
                 Action::Execute(execution) => Box::pin(self.execute_prepared(*execution, &[], true)).await,
                 Action::Forward { destination, effects, after, text, needs, then } => {
                     let effects = self.meter_command(effects, &command);
@@ -179,6 +182,9 @@ impl Session {
             self.shared.plans.insert(key, literals, decided.0.clone());
             decided
         };
+        if plan.effects.noted && self.sequence.is_none() {
+            return self.noted_alone(frame, whole).await;
+        }
         if let Some(filled) = self.fill(statement, &plan, &destination, None).await? {
             return Box::pin(self.simple_filled(&filled.text)).await;
         }
@@ -191,6 +197,12 @@ impl Session {
         }
         let after = self.after_function(statement, &command)?;
         self.send_query(frame, destination, &plan.effects, after).await
+    }
+
+    /// A statement that writes what lookups find, by itself: what they know of it is a part of its transaction, and is seen to behind it.
+    async fn noted_alone(&mut self, frame: &[u8], whole: &str) -> Result<(), Trouble> {
+        let pieces = sql::split(whole, &self.state.sql_limits())?;
+        Box::pin(self.begin_sequence(frame, whole, &pieces)).await
     }
 
     /// What a `SELECT set_config(...)` means for the session; nothing for any other statement that is no command.
@@ -291,6 +303,9 @@ impl Session {
                 }
                 (self.toward_cursor(destination, statement), plan.effects.clone())
             };
+            if these.noted {
+                return Err(alone());
+            }
             destinations.push(destination);
             tallies.push(these.tally);
             effects.floating &= these.floating;

@@ -60,6 +60,11 @@ impl Session {
         request::bind_values(&mut bind, "", "", given.into_iter(), formats);
         let own = twin.id;
         let Settled { statement: twin, plan, destination, bind } = self.settled(twin, bind).await?;
+        if !simple && plan.effects.noted && self.transaction.is_idle() {
+            // What lookups know of it is a part of its transaction, which lasts up to the Sync.
+            self.set_aside().await?;
+            self.begin_implicit();
+        }
         match self.fitting(&plan, &twin.text, Some(&twin), destination).await? {
             Destination::Shards { shards, rows } => {
                 Box::pin(self.scatter_prepared(twin, &plan, (shards, rows), bind, simple)).await

@@ -129,13 +129,4 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// Any other key of a table's section: a sequence.
-    Set {
-        /// The table.
-        table: TableName,
-        /// The key.
-        key: String,
-        /// Its value in TOML's words; none: the key goes.
-        value: Option<String>,
-    },
 }

@@ -10,6 +10,7 @@ mod ddl;
 mod differential;
 mod fixture;
 mod generator;
+mod lookup;
 mod once;
 mod operations;
 mod own;

@@ -54,7 +54,11 @@ fn judge(table: &str, copies: &[(&str, Result<Fingerprint, PgError>)]) -> Option
     };
     let told: Vec<String> = copies.iter().map(told).collect();
     let finding = Finding::error(subject, format!("its copies differ: {}", told.join(", ")));
-    Some(finding.hint("copy the table from the shard that is right to the others; SHOW DRIFT on the console compares again"))
+    Some(
+        finding.hint(
+            "copy the table from the shard that is right to the others; SHOW DRIFT on the console compares again",
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -40,7 +40,6 @@ fn shown(change: &Change) -> String {
         Change::RenameColumn { table, from, to } => format!("{}: column {from} becomes {to}", table.key()),
         Change::CreateVindex { name, kind, .. } => format!("vindex {name} of kind {kind}"),
         Change::DropVindex { name } => format!("vindex {name} goes"),
-        Change::Set { table, key, .. } => format!("{}: {key}", table.key()),
     }
 }
 

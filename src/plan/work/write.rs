@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::plan::gather::Text;
 use crate::plan::once::Sequence;
-use crate::types::{KeyType, KeyspaceId, VindexId};
+use crate::types::{KeyType, KeyspaceId, ShardId, VindexId};
 
 /// What is run first, and what is done then.
 #[derive(Debug, Clone)]
@@ -93,9 +93,14 @@ pub struct Rows {
     pub returning: bool,
     /// Each row gives exactly one: the n-th that comes back is of the n-th.
     pub ordered: bool,
-    /// Each row gets the next number of these sequences, as columns behind its own.
+    /// Sequences whose next numbers are columns behind the source's.
     pub numbers: Vec<Arc<Sequence>>,
+    /// How many columns the source has, where the columns behind them depend on it.
+    pub width: Option<usize>,
 }
+
+/// In a [`Piece::Default`](crate::plan::gather::Piece::Default), in place of a column's name: when the transaction began.
+pub const MOMENT: &str = "\0now";
 
 /// Rows that get a new key.
 #[derive(Debug, Clone)]
@@ -129,11 +134,24 @@ pub struct Column {
     pub generated: bool,
 }
 
+/// Which shards get which of the rows that are merged.
+#[derive(Debug, Clone)]
+pub enum To {
+    /// Each row goes where its key leads; a key's name is that of the source's column. Without keys every shard of the keyspace gets all.
+    Keys(Target),
+    /// All go to every shard of the keyspace, which all do the same.
+    Copies(KeyspaceId),
+    /// All go to this one.
+    Shard(ShardId),
+}
+
 /// MERGE, shard by shard.
 #[derive(Debug, Clone)]
 pub struct Merge {
-    /// Where to; a key's column is counted among those of the source. Without keys every shard gets all of the source's rows.
-    pub target: Target,
+    /// As the vschema calls the table, for messages.
+    pub table: String,
+    /// Where to.
+    pub to: To,
     /// The rows that are merged.
     pub source: u16,
     /// The statement.

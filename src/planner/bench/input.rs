@@ -1,5 +1,6 @@
 //! Inputs: what the shards are asked for in the place of each use of a table.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::columns::{Words, described};
@@ -7,9 +8,13 @@ use super::{Edit, Front, Site, place, quote};
 use crate::error::PgError;
 use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
 use crate::plan::work::bench::Input;
-use crate::plan::{Gather, Requirement, Route};
+use crate::plan::{Gather, KeyColumn, KeySet, Origin, Requirement, Route};
 use crate::planner::{Planner, refuse};
-use crate::types::KeyspaceId;
+use crate::sql::TokenKind;
+use crate::types::{KeyType, KeyspaceId};
+
+/// So many values of a key are sent as a condition; of more the route alone decides.
+const MOST_VALUES: usize = 100;
 
 impl Planner<'_> {
     /// The inputs for these uses of tables, and what of the statement they replace.
@@ -67,12 +72,65 @@ impl Planner<'_> {
         if !filters.is_empty() {
             pieces.push(Piece::Words(")".into()));
         }
+        if let Some(known) = self.key_filter(site, &route, &filters) {
+            pieces.push(Piece::Words(if filters.is_empty() { "WHERE".into() } else { "AND".into() }));
+            pieces.extend(known);
+        }
         let columns = kept.iter().filter_map(|at| relation.columns.get(*at)).map(described).collect();
         let label = match &instance.name {
             name if *name == relation.name => name.clone(),
             name => format!("{} {name}", relation.name),
         };
         Ok((Input { label, route, text: Text { pieces }, columns, key: Vec::new() }, kept))
+    }
+
+    /// The values that the shard key of a use is known to have, as a condition on its rows: they may have come from another table's column, of which
+    /// no condition tells here. Only values that mean the same beside this column as where they stand.
+    fn key_filter(&self, site: &Site, route: &Route, filters: &[Range<usize>]) -> Option<Vec<Piece>> {
+        let [Requirement { columns, .. }] = route.keyed.as_slice() else { return None };
+        let [KeyColumn { name, key_type, values: KeySet::Values(values) }] = columns.as_slice() else { return None };
+        if values.len() > MOST_VALUES {
+            return None;
+        }
+        let used = self.uses.iter().find(|used| used.instance == site.instance)?;
+        let (_, called) = used.columns.iter().find(|(own, _)| own == name)?;
+        let instance = self.instances.get(site.instance)?;
+        let number = matches!(key_type, KeyType::Int2 | KeyType::Int4 | KeyType::Int8);
+        if !number && !matches!(key_type, KeyType::Text | KeyType::Uuid) {
+            return None;
+        }
+        let mut told = true;
+        let mut pieces = vec![Piece::Words(format!("{}.{} IN (", quote(&instance.name), quote(called)))];
+        for (at, source) in values.iter().enumerate() {
+            if source.negate || source.doubtful || source.cast.is_some() {
+                return None;
+            }
+            let token = match source.origin {
+                Origin::Literal(index) => {
+                    let byte = *self.literals.get(usize::from(index))?;
+                    let token = self.tokens.binary_search_by_key(&byte, |token| token.start).ok()?;
+                    let kind = if number { TokenKind::Integer } else { TokenKind::String };
+                    (self.tokens.get(token)?.kind == kind).then_some(token)?
+                }
+                Origin::Parameter(index) => {
+                    let text = format!("${}", u32::from(index) + 1);
+                    self.body.clone().find(|at| {
+                        self.tokens
+                            .get(*at)
+                            .is_some_and(|token| token.kind == TokenKind::Parameter && token.text(self.text) == text)
+                    })?
+                }
+                _ => return None,
+            };
+            told &= filters.iter().any(|filter| filter.contains(&token));
+            if at > 0 {
+                pieces.push(Piece::Words(",".into()));
+            }
+            pieces.push(Piece::Tokens(place(token).ok()?..place(token + 1).ok()?));
+        }
+        pieces.push(Piece::Words(")".into()));
+        // A condition of its own says so already.
+        (!told).then_some(pieces)
     }
 
     /// The shards that have such rows.

@@ -4,6 +4,7 @@
 
 use crate::plan::explain::key_column;
 use crate::plan::gather::Text;
+use crate::plan::once::Part;
 use crate::plan::render::{Rows, Source, SourceColumn, render_over};
 use crate::plan::{Steps, Verdict};
 use crate::planner::plan;
@@ -30,6 +31,19 @@ fn show(text: &str) -> String {
         }
         Verdict::Route(route) => route,
     };
+    if let Some(once) = &route.once {
+        let tokens = sql::lex(text, &Limits::default()).unwrap();
+        let part = |part: &Part| match part {
+            Part::Tokens(range) => {
+                let (first, last) = (tokens[range.start as usize], tokens[range.end as usize - 1]);
+                text[first.start as usize..last.end as usize].to_owned()
+            }
+            Part::Words(words) => words.clone(),
+            Part::Value { .. } => "?".to_owned(),
+        };
+        let parts: Vec<String> = once.parts.iter().map(part).collect();
+        return format!("first it becomes:\n  {}", parts.join(" "));
+    }
     let Some(work) = &route.work else {
         return if route.gather.is_some() { "several shards".into() } else { "one shard".into() };
     };

@@ -53,10 +53,11 @@ impl Planner<'_> {
         }
         match place {
             Place::Reference { relation, .. } => self.supply_columns(insert, relation, &[]),
-            Place::Sharded { table, relation } => match &table.placement {
-                TablePlacement::Sharded { columns, .. } => self.supply_columns(insert, relation, columns),
-                _ => {}
-            },
+            Place::Sharded { table, relation } => {
+                if let TablePlacement::Sharded { columns, .. } = &table.placement {
+                    self.supply_columns(insert, relation, columns);
+                }
+            }
             _ => {}
         }
         self.found.always
@@ -114,8 +115,7 @@ impl Planner<'_> {
         }
         let list = named.is_empty().then(|| given.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "));
         self.found.always |= always;
-        self.found.supply =
-            Some(Supply { list, columns, overriding: overriding && words.overriding.is_none() });
+        self.found.supply = Some(Supply { list, columns, overriding: overriding && words.overriding.is_none() });
     }
 
     /// Whether a column gets a value by [`Planner::supply`].

@@ -82,13 +82,13 @@ pub(super) fn site(text: &str, tokens: &[Token], at: usize) -> Option<(u32, Site
     }
     match word.as_str() {
         "now" | "transaction_timestamp" if empty => found(time(None), at + 3),
-        "statement_timestamp" if empty => {
-            found(Kind::Time { source: Source::Statement, cast: None }, at + 3)
-        }
+        "statement_timestamp" if empty => found(Kind::Time { source: Source::Statement, cast: None }, at + 3),
         "lastval" if empty => found(Kind::Last, at + 3),
         "nextval" | "currval" if kind(at + 2) == Some(TokenKind::String) => {
             let mut to = at + 3;
-            if kind(to) == Some(TokenKind::DoubleColon) && tokens.get(to + 1).is_some_and(|token| token.is(text, "regclass")) {
+            if kind(to) == Some(TokenKind::DoubleColon)
+                && tokens.get(to + 1).is_some_and(|token| token.is(text, "regclass"))
+            {
                 to += 2;
             }
             if kind(to) != Some(TokenKind::RightParen) {

@@ -9,6 +9,7 @@ use crate::error::PgError;
 use crate::plan::Route;
 use crate::plan::work::definition::Definition;
 use crate::sql::TokenKind;
+use crate::sqlstate::SqlState;
 use crate::types::KeyType;
 use crate::vschema::TablePlacement;
 use crate::vschema::alter::{Change, TableName};
@@ -69,7 +70,8 @@ impl Actions<'_> {
             let _ = reader.eat_exists();
             return match reader.name() {
                 Some(column) if self.key.contains(&column) => Err(self.is_key(&column, "dropped")),
-                _ => Ok(()),
+                Some(column) => self.check_lookups(Some(&column)),
+                None => Ok(()),
             };
         }
         if reader.eat("alter") {
@@ -79,6 +81,7 @@ impl Actions<'_> {
             return self.rename(reader);
         }
         if reader.eat_all(&["set", "schema"]) {
+            self.check_lookups(None)?;
             if let (Some(schema), Some(_)) = (reader.name(), &self.named.table) {
                 self.moved(TableName::new(&schema, &self.named.name.name));
             }
@@ -88,6 +91,14 @@ impl Actions<'_> {
             return self.attach(reader);
         }
         Ok(())
+    }
+
+    /// A lookup knows its table and column by their names, and has the column's values.
+    fn check_lookups(&self, column: Option<&str>) -> Result<(), PgError> {
+        match lookup(self.context, &self.named.name, column) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     fn is_key(&self, column: &str, what: &str) -> PgError {
@@ -156,6 +167,9 @@ impl Actions<'_> {
         let _ = reader.eat("column");
         let Some(column) = reader.name() else { return Ok(()) };
         let typed = reader.eat("type") || reader.eat_all(&["set", "data", "type"]);
+        if typed {
+            self.check_lookups(Some(&column))?;
+        }
         if !typed || !self.key.contains(&column) {
             return Ok(());
         }
@@ -177,16 +191,18 @@ impl Actions<'_> {
             return Ok(());
         }
         if reader.eat("to") {
+            self.check_lookups(None)?;
             if let (Some(name), Some(_)) = (reader.name(), &self.named.table) {
                 self.moved(TableName::new(&self.named.name.schema, &name));
             }
             return Ok(());
         }
         let _ = reader.eat("column");
-        if let (Some(from), true, Some(to)) = (reader.name(), reader.eat("to"), reader.name())
-            && self.key.contains(&from)
-        {
-            self.changes.push(Change::RenameColumn { table: self.named.name.clone(), from, to });
+        if let (Some(from), true, Some(to)) = (reader.name(), reader.eat("to"), reader.name()) {
+            self.check_lookups(Some(&from))?;
+            if self.key.contains(&from) {
+                self.changes.push(Change::RenameColumn { table: self.named.name.clone(), from, to });
+            }
         }
         Ok(())
     }
@@ -205,6 +221,20 @@ impl Actions<'_> {
         .with_detail("A partition's rows have to be on the shards where its parent's are looked for.")
         .with_hint("Give both the same shard key, vindex and keyspace in the vschema."))
     }
+}
+
+/// Why a table, or a column of it, cannot be renamed, changed or dropped, if it has a lookup.
+pub fn lookup(context: &Context<'_>, table: &TableName, column: Option<&str>) -> Option<PgError> {
+    let mut lookups = context.vschema.lookups(&table.schema, &table.name);
+    let (id, lookup) = lookups.find(|(_, lookup)| column.is_none_or(|column| lookup.column == column))?;
+    let vindex = &context.vschema.vindex(id).name;
+    let message =
+        format!("column \"{}\" of table \"{}\" has the lookup vindex \"{vindex}\"", lookup.column, table.name);
+    Some(
+        PgError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+            .with_detail("The lookup finds its rows by these names, and keeps the column's values.")
+            .with_hint(format!("ALTER VSCHEMA ON {} DROP VINDEX {vindex} first.", table.key())),
+    )
 }
 
 /// The key type that is written next.

@@ -89,8 +89,11 @@ fn creation(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgEr
         Some("function" | "procedure") => function(context, reader),
         Some("publication") => mentioned(context, reader, "a publication"),
         Some("sequence") => {
-            let _ = reader.eat_exists();
-            Ok(homes::on_all(context, "a sequence: on every shard"))
+            let mut owner = reader;
+            match owner.skip_to(&["owned"]) && owner.eat("by") && !owner.sees("none") {
+                true => Ok(column(context, owner)),
+                false => Ok(homes::on_all(context, "a sequence: on every shard")),
+            }
         }
         _ => Ok(homes::on_all(context, "the same on every shard")),
     }
@@ -244,6 +247,10 @@ fn removal(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgErr
         Some("table" | "view" | "sequence") => {
             let _ = reader.eat_exists();
             let list = names(&mut reader);
+            let names = list.iter().map(|(parts, _)| homes::relation(context, parts).name);
+            if let Some(error) = names.into_iter().find_map(|name| alter::lookup(context, &name, None)) {
+                return Err(error);
+            }
             Ok(homes::about_list(context, &reader, &list).unwrap_or_else(|| homes::on_all(context, "a removal")))
         }
         Some("index") => {
@@ -276,13 +283,7 @@ fn described(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgE
             Some((parts, tokens)) => homes::about(context, &homes::relation(context, &parts), tokens),
             None => homes::on_all(context, "the same on every shard"),
         }),
-        Some("column") => Ok(match reader.qualified() {
-            Some((mut parts, tokens)) if parts.len() > 1 => {
-                parts.pop();
-                homes::about(context, &homes::relation(context, &parts), tokens.start..tokens.end - 2)
-            }
-            _ => homes::on_all(context, "the same on every shard"),
-        }),
+        Some("column") => Ok(column(context, reader)),
         Some("index") => held(context, reader),
         Some(_) => {
             let mut ahead = reader;
@@ -292,6 +293,17 @@ fn described(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgE
             }
         }
         None => Ok(homes::on_all(context, "the same on every shard")),
+    }
+}
+
+/// A statement about a column of a table, whose name comes next.
+fn column(context: &Context<'_>, mut reader: Reader<'_>) -> Route {
+    match reader.qualified() {
+        Some((mut parts, tokens)) if parts.len() > 1 => {
+            parts.pop();
+            homes::about(context, &homes::relation(context, &parts), tokens.start..tokens.end - 2)
+        }
+        _ => homes::on_all(context, "the same on every shard"),
     }
 }
 

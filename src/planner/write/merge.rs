@@ -17,7 +17,7 @@ use super::types::without_length;
 use super::{assigned, column_name, key_type_of};
 use crate::error::PgError;
 use crate::plan::gather::{Piece, Text};
-use crate::plan::work::write::{Key, Merge, Source, Target};
+use crate::plan::work::write::{Key, Merge, Source, Target, To};
 use crate::planner::bench::quote;
 use crate::planner::functions::{self, Class};
 use crate::planner::scope::{self, Place};
@@ -35,13 +35,19 @@ impl Dissection<'_> {
         }
         let name = table_name(&merge.table).ok_or(Missing::Nothing)?;
         let parts = scope::parts(name).ok_or(Missing::Nothing)?;
-        let Place::Sharded { table, relation } = scope::place(&self.context, &parts)? else {
-            return Err(refuse::construct("MERGE into a table that is not sharded by rows of other shards").into());
+        self.no_readers()?;
+        let (table, relation) = match scope::place(&self.context, &parts)? {
+            Place::Sharded { table, relation } => (table, relation),
+            Place::Reference { table, .. } => {
+                self.no_changing()?;
+                return Ok(self.merged_whole(merge, rest, To::Copies(table.keyspace))?);
+            }
+            Place::Single { shard, .. } => return Ok(self.merged_whole(merge, rest, To::Shard(shard))?),
+            _ => return Err(Missing::Nothing),
         };
         if relation.has_triggers && !self.context.vschema.local_functions.contains(&table.name) {
             return Err(refuse::construct("MERGE into a table with triggers").into());
         }
-        self.no_readers()?;
         let TablePlacement::Sharded { columns: keys, vindex } = &table.placement else { return Err(Missing::Nothing) };
         let called = called(&merge.table).ok_or(Missing::Nothing)?;
         let (source, alias) = self.merge_source(merge)?;
@@ -121,10 +127,38 @@ impl Dissection<'_> {
         let mut edits = vec![source.1];
         edits.extend(self.staged(&merge.on, &around, &stays)?);
         edits.extend(self.staged(&merge.clauses, &around, &stays)?);
+        let moments = self.moments(rest.clone(), &edits)?;
+        edits.extend(moments);
         let text = self.text_of(rest, edits)?;
         let sql = format!("{}.{}", quote(&relation.schema), quote(&relation.name));
         let target = Target { table: table.name.clone(), sql, keyspace: table.keyspace, vindex: *vindex, keys };
-        Ok(Merge { target, source: source.0, text })
+        Ok(Merge { table: table.name.clone(), to: To::Keys(target), source: source.0, text })
+    }
+
+    /// A MERGE into a table that is as a whole where it goes.
+    fn merged_whole(&mut self, merge: &Statement, rest: Range<usize>, to: To) -> Result<Merge, PgError> {
+        let name = table_name(&merge.table).ok_or_else(|| refuse::construct("this form of MERGE"))?;
+        let table = scope::parts(name).and_then(|parts| parts.last().cloned()).unwrap_or_default();
+        let (source, _) = self.merge_source(merge)?;
+        let stays = self.stays(name)?;
+        let mut edits = vec![source.1];
+        edits.extend(self.staged(&merge.on, &Around::default(), &stays)?);
+        edits.extend(self.staged(&merge.clauses, &Around::default(), &stays)?);
+        let moments = self.moments(rest.clone(), &edits)?;
+        edits.extend(moments);
+        Ok(Merge { table, to, source: source.0, text: self.text_of(rest, edits)? })
+    }
+
+    /// No function gives another value on each shard.
+    fn no_changing(&self) -> Result<(), PgError> {
+        let tokens = self.tokens();
+        for at in self.body.clone() {
+            let name = tokens.get(at).and_then(|token| name_of(self.text, token)).unwrap_or_default();
+            if tokens.kind(at + 1) == Some(TokenKind::LeftParen) && functions::is_erratic(&name) {
+                return Err(refuse::construct("a volatile function in MERGE into a reference table"));
+            }
+        }
+        Ok(())
     }
 
     /// The rows that are merged: their source, the edit that puts it in its place, and what they are called.
@@ -200,7 +234,7 @@ impl Dissection<'_> {
     }
 
     /// No function in the statement may read tables.
-    fn no_readers(&self) -> Result<(), PgError> {
+    pub fn no_readers(&self) -> Result<(), PgError> {
         let tokens = self.tokens();
         for at in self.body.clone() {
             if tokens.kind(at + 1) != Some(TokenKind::LeftParen) || at + 1 >= self.body.end {

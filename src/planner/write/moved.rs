@@ -14,7 +14,7 @@ use super::{assigned, is_default, key_type_of};
 use crate::catalog::ColumnDefault;
 use crate::error::PgError;
 use crate::plan::gather::{Piece, Text};
-use crate::plan::work::write::{Column, Key, Move, Target};
+use crate::plan::work::write::{Column, Key, MOMENT, Move, Target};
 use crate::planner::bench::{Edit, quote};
 use crate::planner::refuse;
 use crate::planner::scope::{self, Place};
@@ -58,6 +58,11 @@ impl Dissection<'_> {
         let mut edits = self.staged(&update.assignments, &around, &stays)?;
         edits.extend(self.staged(&update.from, &around, &stays)?);
         edits.extend(self.staged(&update.selection, &around, &stays)?);
+        self.no_moments(clauses.returning.clone())?;
+        for range in [&clauses.set, &clauses.from, &clauses.condition] {
+            let moments = self.moments(range.clone(), &edits)?;
+            edits.extend(moments);
+        }
         let within = |range: &Range<usize>| -> Vec<Edit> {
             edits.iter().filter(|(at, _)| range.start <= at.start && at.end <= range.end).cloned().collect()
         };
@@ -116,7 +121,7 @@ impl Dissection<'_> {
         }
         judge.pieces.extend(condition);
         judge.pieces.push(Piece::Words("RETURNING 1".into()));
-        let null = |piece| if matches!(piece, Piece::Default(_)) { Piece::Words("NULL".into()) } else { piece };
+        let null = |piece| if matches!(&piece, Piece::Default(name) if name != MOMENT) { Piece::Words("NULL".into()) } else { piece };
         judge.pieces.extend(values.into_iter().map(null));
         let mut head = Text { pieces: vec![Piece::Words("UPDATE".into())] };
         target(&mut head)?;

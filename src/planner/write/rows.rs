@@ -5,21 +5,24 @@
 //! errors. A key that the statement leaves to its default gets what the default's expression gives, as one more column of the query.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Insert, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Value};
+use sqlparser::ast::{
+    Expr, Insert, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableFactor, TableObject, Value,
+};
 
 use super::staged::{Dissection, Stays};
-use super::names::Around;
+use super::names::{Around, columns_of};
 use super::steps::Missing;
 use super::types::without_length;
 use super::{column_name, defaulted, is_default, key_type_of};
-use crate::catalog::{ColumnDefault, Relation};
+use crate::catalog::{Column, ColumnDefault, Relation};
 use crate::error::PgError;
 use crate::plan::Verdict;
 use crate::plan::gather::Piece;
-use crate::plan::once::Sequence;
 use crate::plan::work::write::{Key, Last, Rows, Source, Target};
 use crate::planner::bench::{Edit, quote};
+use crate::planner::once::spread_sequence;
 use crate::planner::scope::{self, Place};
 use crate::planner::{plan_query, refuse};
 use crate::sql::parse::byte_of;
@@ -91,29 +94,40 @@ impl Dissection<'_> {
         let listed: Option<Vec<String>> = insert.columns.iter().map(column_name).collect();
         let listed = listed.ok_or_else(|| refuse::construct("INSERT into part of a column"))?;
         let all: Vec<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
-        let mut targets = if listed.is_empty() { all } else { listed };
-        match insert.source.as_deref() {
-            None => targets.clear(),
-            Some(query) => targets.truncate(width(&query.body).unwrap_or(targets.len())),
+        let listed_none = listed.is_empty();
+        let mut targets = if listed_none { all } else { listed };
+        if insert.source.is_none() {
+            targets.clear();
+        }
+        if let (Some(query), true) = (insert.source.as_deref(), listed_none) {
+            match self.width(&query.body) {
+                Some(width) => targets.truncate(width),
+                None if relation.columns.iter().any(is_counted) => {
+                    return Err(refuse::construct("INSERT of a query whose columns are not known"));
+                }
+                None => {}
+            }
         }
         let given = targets.len();
-        // A default that tells the time is told by the query, once for all rows; a sequence's numbers are put behind them.
-        let left = |column: &&crate::catalog::Column| !targets.contains(&column.name);
-        let computed = |column: &&crate::catalog::Column| match column.default {
-            ColumnDefault::Moment => true,
-            ColumnDefault::Sequence => false,
-            _ => keys.contains(&column.name),
-        };
-        let missing: Vec<String> =
-            relation.columns.iter().filter(left).filter(computed).map(|column| column.name.clone()).collect();
-        let (mut numbers, mut numbered, mut overriding) = (Vec::new(), Vec::new(), false);
-        for column in relation.columns.iter().filter(left).filter(|column| column.default == ColumnDefault::Sequence) {
-            let sequence = sequence_of(&self.context, column);
-            numbers.push(sequence.ok_or_else(|| refuse::sequence_default(&table.name, &column.name))?);
-            numbered.push(column.name.clone());
-            overriding |= column.supply.always;
+        let (mut missing, mut counted, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut always = false;
+        for column in relation.columns.iter().filter(|column| !targets.contains(&column.name)) {
+            match column.default {
+                ColumnDefault::Sequence => {
+                    let uncertain = || refuse::sequence_default(&table.name, &column.name);
+                    let (schema, name) = column.supply.sequence.as_ref().ok_or_else(uncertain)?;
+                    let identity = column.supply.expression.is_none();
+                    let sequence = spread_sequence(&self.context, schema, name, identity);
+                    numbers.push(Arc::new(sequence.ok_or_else(uncertain)?));
+                    counted.push(column.name.clone());
+                    always |= column.supply.always;
+                }
+                ColumnDefault::Moment => missing.push(column.name.clone()),
+                _ if keys.contains(&column.name) => missing.push(column.name.clone()),
+                _ => {}
+            }
         }
-        targets.extend(missing.iter().chain(&numbered).cloned());
+        targets.extend(missing.iter().chain(&counted).cloned());
         let key = |name: &String| {
             let column = relation.column(name).and_then(|at| relation.columns.get(at));
             let (column, key_type) = column.zip(key_type_of(relation, name)).ok_or_else(|| defaulted(table, relation, name))?;
@@ -125,8 +139,12 @@ impl Dissection<'_> {
         let source = match insert.source.as_deref() {
             None => {
                 let mut pieces = vec![Piece::Words("VALUES (".into())];
-                self.append_defaults(&missing, relation, "", &mut pieces);
-                pieces.push(Piece::Words(")".into()));
+                if missing.is_empty() {
+                    pieces = vec![Piece::Words("SELECT".into())];
+                } else {
+                    self.append_defaults(&missing, relation, "", &mut pieces);
+                    pieces.push(Piece::Words(")".into()));
+                }
                 let text = crate::plan::gather::Text { pieces };
                 self.add(Source { label: "defaults".into(), text, names: Vec::new() })?
             }
@@ -143,27 +161,33 @@ impl Dissection<'_> {
             }
         };
         let mut edits: Vec<Edit> = Vec::new();
+        let more: Vec<&String> = missing.iter().chain(&counted).collect();
+        let overriding = if always { " OVERRIDING SYSTEM VALUE" } else { "" };
         if layout.list.is_empty() {
-            if targets.len() > given {
+            if !more.is_empty() {
                 let list: Vec<String> = targets.iter().map(|name| quote(name)).collect();
-                edits.push((layout.named..layout.named, vec![Piece::Words(format!("({})", list.join(", ")))]));
+                edits.push((layout.named..layout.named, vec![Piece::Words(format!("({}){overriding}", list.join(", ")))]));
             }
-        } else if targets.len() > given {
-            let more: Vec<String> = targets[given..].iter().map(|name| format!(", {}", quote(name))).collect();
-            edits.push((layout.list.end - 1..layout.list.end - 1, vec![Piece::Words(more.concat())]));
+        } else if !more.is_empty() {
+            let more: Vec<String> = more.iter().map(|name| format!(", {}", quote(name))).collect();
+            let place = layout.list.end - 1;
+            edits.push((place..place + 1, vec![Piece::Words(format!("{}){overriding}", more.concat()))]));
         }
         // DEFAULT VALUES is no part of it.
-        let mut head = self.text_of(rest.start..layout.rows.start, edits)?;
-        if overriding {
-            head.pieces.push(Piece::Words("OVERRIDING SYSTEM VALUE".into()));
-        }
+        let head = self.text_of(rest.start..layout.rows.start, edits)?;
         let stays = Stays { target: None, keyspace: Some(table.keyspace), shard: None };
-        let mut tail = self.staged(&insert.on, &Around::default(), &stays)?;
-        tail.extend(self.staged(&insert.returning, &Around::default(), &stays)?);
+        let mut around = Around::default();
+        around.columns.extend(relation.columns.iter().map(|column| column.name.clone()));
+        let mut tail = self.staged(&insert.on, &around, &stays)?;
+        tail.extend(self.staged(&insert.returning, &around, &stays)?);
         if !tail.is_empty() {
-            return Err(refuse::construct("a sub-query in ON CONFLICT or RETURNING of such an INSERT"));
+            self.no_readers()?;
         }
-        self.judge(&targets, layout)?;
+        let answer = self.find(layout.tail.clone(), "returning").unwrap_or(layout.tail.end);
+        self.no_moments(answer..layout.tail.end)?;
+        let moments = self.moments(layout.tail.start..answer, &tail)?;
+        tail.extend(moments);
+        self.judge(&targets, layout, &tail)?;
         let swallows = match &insert.on {
             None => false,
             Some(OnInsert::OnConflict(conflict)) => match &conflict.action {
@@ -177,7 +201,67 @@ impl Dissection<'_> {
         let tail = self.text_of(layout.tail.clone(), tail)?;
         let returning = insert.returning.is_some();
         let ordered = returning && !swallows && !relation.has_triggers;
-        Ok(Rows { source, target, head, tail, returning, ordered, numbers })
+        let width = (!missing.is_empty() || !numbers.is_empty()).then_some(given + missing.len());
+        Ok(Rows { source, target, head, tail, returning, ordered, numbers, width })
+    }
+
+    /// How many columns a query puts out, if its text says it.
+    fn width(&self, body: &SetExpr) -> Option<usize> {
+        match body {
+            SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+            SetExpr::Select(select) => {
+                let mut count = 0;
+                for item in &select.projection {
+                    count += match item {
+                        SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => 1,
+                        SelectItem::Wildcard(_) => self.columns_in(&select.from)?,
+                        _ => return None,
+                    };
+                }
+                Some(count)
+            }
+            SetExpr::SetOperation { left, .. } => self.width(left),
+            SetExpr::Query(query) => self.width(&query.body),
+            _ => None,
+        }
+    }
+
+    /// How many columns a star means.
+    fn columns_in(&self, list: &[sqlparser::ast::TableWithJoins]) -> Option<usize> {
+        let mut count = 0;
+        for item in list {
+            let plain = |join: &sqlparser::ast::Join| match &join.join_operator {
+                sqlparser::ast::JoinOperator::Join(constraint)
+                | sqlparser::ast::JoinOperator::Inner(constraint)
+                | sqlparser::ast::JoinOperator::Left(constraint)
+                | sqlparser::ast::JoinOperator::LeftOuter(constraint)
+                | sqlparser::ast::JoinOperator::Right(constraint)
+                | sqlparser::ast::JoinOperator::RightOuter(constraint)
+                | sqlparser::ast::JoinOperator::FullOuter(constraint)
+                | sqlparser::ast::JoinOperator::CrossJoin(constraint) => {
+                    matches!(constraint, sqlparser::ast::JoinConstraint::On(_) | sqlparser::ast::JoinConstraint::None)
+                }
+                _ => false,
+            };
+            if !item.joins.iter().all(plain) {
+                return None;
+            }
+            for factor in std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)) {
+                count += match factor {
+                    TableFactor::Table { name, args: None, .. } => {
+                        let parts = scope::parts(name)?;
+                        if self.named.iter().any(|named| parts.len() == 1 && named.name == parts[0]) {
+                            return None;
+                        }
+                        let columns = columns_of(&self.context, &parts);
+                        if columns.is_empty() { return None } else { columns.len() }
+                    }
+                    TableFactor::Derived { subquery, .. } => self.width(&subquery.body)?,
+                    _ => return None,
+                };
+            }
+        }
+        Some(count)
     }
 
     /// The parts of an INSERT.
@@ -312,7 +396,7 @@ impl Dissection<'_> {
     }
 
     /// A plain INSERT in its stead must not be refused: its table may be written to, and what stands behind the rows may be run.
-    fn judge(&self, targets: &[String], layout: &Layout) -> Result<(), PgError> {
+    fn judge(&self, targets: &[String], layout: &Layout, tail: &[Edit]) -> Result<(), PgError> {
         let tokens = self.tokens();
         let text = |range: Range<usize>| match (tokens.get(range.start), tokens.get(range.end.wrapping_sub(1))) {
             (Some(first), Some(last)) if !range.is_empty() => {
@@ -324,8 +408,23 @@ impl Dissection<'_> {
         let columns: Vec<String> = targets.iter().map(|name| quote(name)).collect();
         let insert = (self.body.start..start).rev().find(|at| tokens.is(*at, "insert")).unwrap_or(self.body.start);
         let values = vec!["NULL"; columns.len()].join(", ");
-        let statement =
-            format!("{} ({}) VALUES ({values}) {}", text(insert..start), columns.join(", "), text(layout.tail.clone()));
+        // What is run first stands for itself.
+        let mut edits: Vec<&Edit> = tail.iter().collect();
+        edits.sort_by_key(|(range, _)| range.start);
+        let (mut behind, mut at) = (String::new(), layout.tail.start);
+        for (range, pieces) in edits {
+            let instead = match pieces.first() {
+                Some(Piece::Words(_)) => "SELECT NULL".to_string(),
+                Some(Piece::Input { alias, .. }) => {
+                    format!("(SELECT NULL){}", alias.as_ref().map(|alias| format!(" AS {}", quote(alias))).unwrap_or_default())
+                }
+                _ => "NULL".to_string(),
+            };
+            behind.push_str(&format!("{} {instead} ", text(at..range.start)));
+            at = range.end;
+        }
+        behind.push_str(text(at..layout.tail.end));
+        let statement = format!("{} ({}) VALUES ({values}) {behind}", text(insert..start), columns.join(", "));
         let tokens = sql::lex(&statement, &self.context.limits)?;
         match plan_query(&self.context, &statement, &tokens, false).verdict {
             Verdict::Refuse(error) => Err(PgError { position: None, ..*error }),
@@ -339,20 +438,9 @@ fn over(input: u16) -> Vec<Piece> {
     vec![Piece::Words("SELECT * FROM".into()), Piece::Input { input, alias: Some("goldseam".into()) }]
 }
 
-/// How many columns a query puts out, if its text says it.
-fn width(body: &SetExpr) -> Option<usize> {
-    match body {
-        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
-        SetExpr::Select(select) => {
-            let plain = |item: &SelectItem| {
-                matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
-            };
-            select.projection.iter().all(plain).then_some(select.projection.len())
-        }
-        SetExpr::SetOperation { left, .. } => width(left),
-        SetExpr::Query(query) => width(&query.body),
-        _ => None,
-    }
+/// Whether a column is left to something that has to be one for all shards.
+fn is_counted(column: &Column) -> bool {
+    matches!(column.default, ColumnDefault::Sequence | ColumnDefault::Moment)
 }
 
 fn type_of(relation: &Relation, column: &str) -> String {
@@ -362,11 +450,4 @@ fn type_of(relation: &Relation, column: &str) -> String {
 
 fn default_of(relation: &Relation, column: &str) -> ColumnDefault {
     super::default_of(relation, column).unwrap_or(ColumnDefault::None)
-}
-
-/// The sequence that fills a column.
-fn sequence_of(context: &crate::planner::Context<'_>, column: &crate::catalog::Column) -> Option<std::sync::Arc<Sequence>> {
-    let (schema, name) = column.supply.sequence.as_ref()?;
-    let identity = column.supply.expression.is_none();
-    crate::planner::once::spread_sequence(context, schema, name, identity).map(std::sync::Arc::new)
 }

@@ -67,6 +67,7 @@ impl Session {
         let binary = options.format == Format::Binary;
         for extra in &copy.extras {
             let values = match &extra.source {
+                ExtraSource::Next(_) if self.draft.is_some() => return Err(uncommitted().into()),
                 ExtraSource::Next(sequence) => {
                     let role = self.login.user.clone();
                     self.shared.sequences.check_privilege(&role, sequence).await?;
@@ -107,7 +108,7 @@ impl Session {
     }
 
     /// Draws more numbers for a COPY.
-    pub(super) async fn supply_numbers(&mut self, copying: &mut Copying) -> Result<(), Stop> {
+    pub(super) async fn draw_copied_numbers(&mut self, copying: &mut Copying) -> Result<(), Stop> {
         let count = copying.extras.drawn.clamp(FEW, MANY);
         copying.extras.drawn += count;
         for (column, extra) in copying.extras.columns.iter_mut().zip(&copying.copy.extras) {
@@ -120,6 +121,12 @@ impl Session {
         copying.extras.next();
         Ok(())
     }
+}
+
+/// The sequence may be the transaction's own, or have been restarted by it; and its connections are busy with the rows.
+fn uncommitted() -> PgError {
+    PgError::unsupported("COPY draws no numbers in a transaction that has changed the catalog")
+        .with_hint("COMMIT before the COPY, or give the column in its data.")
 }
 
 impl Extras {

@@ -82,7 +82,7 @@ impl Session {
             match self.hand_rows_on(copying, bytes, &mut at, last)? {
                 Turn::Dry => break,
                 Turn::Full => self.until_sent(copying).await?,
-                Turn::Numbers => self.supply_numbers(copying).await?,
+                Turn::Numbers => self.draw_copied_numbers(copying).await?,
                 Turn::Directory(vindex, key) => {
                     // From now on the cache has it.
                     self.state.directories.clone().assign(vindex, &key).await?;

@@ -163,12 +163,18 @@ impl Rows {
             pairs.iter().map(|name| format!("gs_old.{name} = gs_new.{name}")).collect::<Vec<_>>().join(" AND ")
         };
         let settable = names(&|column| column.settable);
-        let set = |from: &str| settable.iter().map(|name| format!("{name} = {from}.{name}")).collect::<Vec<_>>().join(", ");
-        let source =
-            || format!("(SELECT {all} FROM {target} WHERE false UNION ALL {}) AS gs_new", list("SELECT ", "", " UNION ALL "));
+        let set =
+            |from: &str| settable.iter().map(|name| format!("{name} = {from}.{name}")).collect::<Vec<_>>().join(", ");
+        let source = || {
+            format!(
+                "(SELECT {all} FROM {target} WHERE false UNION ALL {}) AS gs_new",
+                list("SELECT ", "", " UNION ALL ")
+            )
+        };
         Some(match self.change {
             Change::Insert | Change::Upsert => {
-                let mut sql = format!("INSERT INTO {target} ({all}) OVERRIDING SYSTEM VALUE VALUES {}", list("(", ")", ", "));
+                let mut sql =
+                    format!("INSERT INTO {target} ({all}) OVERRIDING SYSTEM VALUE VALUES {}", list("(", ")", ", "));
                 if self.change == Change::Upsert {
                     let keys = names(&|column| column.key).join(", ");
                     let action = match settable.is_empty() {
@@ -180,7 +186,9 @@ impl Rows {
                 sql
             }
             Change::Update if settable.is_empty() => return None,
-            Change::Update => format!("UPDATE {target} AS gs_old SET {} FROM {} WHERE {}", set("gs_new"), source(), same()),
+            Change::Update => {
+                format!("UPDATE {target} AS gs_old SET {} FROM {} WHERE {}", set("gs_new"), source(), same())
+            }
             Change::Delete => format!("DELETE FROM {target} AS gs_old USING {} WHERE {}", source(), same()),
         })
     }

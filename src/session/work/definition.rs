@@ -23,7 +23,7 @@ use crate::plan::work::Definition;
 use crate::plan::work::definition::{Holders, Manner, Part, parts};
 use crate::plan::{gather::Text, render};
 use crate::protocol::frontend::Format;
-use crate::session::Session;
+use crate::session::{Session, Trouble};
 use crate::sql::{Token, lex};
 use crate::sqlstate::SqlState;
 use crate::types::{ShardId, oid};
@@ -76,6 +76,25 @@ impl Session {
             Some(fill) => self.fill_table(job, fill, &tokens).await,
             None => Ok(tag),
         }
+    }
+
+    /// Does definitions of ours, all in one transaction.
+    pub(in crate::session) async fn define(&mut self, texts: &[String]) -> Result<(), Trouble> {
+        self.begin_implicit();
+        let outcome = self.define_all(texts).await;
+        let ended = self.end_implicit(outcome.is_ok()).await;
+        outcome?;
+        ended
+    }
+
+    async fn define_all(&mut self, texts: &[String]) -> Result<(), Trouble> {
+        for text in texts {
+            self.renew_draft().await?;
+            let (plan, _) = self.decide(text)?;
+            let job = Assignment::new(&plan, text)?;
+            self.attempt(&job, &mut Outlet::default()).await?;
+        }
+        Ok(())
     }
 
     async fn enlist(&mut self, job: &Assignment, orders: &[Order]) -> Result<(), Stop> {

@@ -30,7 +30,7 @@ use crate::error::PgError;
 use crate::plan::Effects;
 use crate::plan::gather::{Piece, Text};
 use crate::plan::work::Write;
-use crate::plan::work::write::{Last, Source, Target};
+use crate::plan::work::write::{Last, MOMENT, Source, Target};
 use crate::session::Session;
 use crate::sqlstate::SqlState;
 use crate::types::{KeyspaceId, ShardId};
@@ -61,11 +61,15 @@ impl Session {
         outlet: &mut Outlet,
     ) -> Result<Vec<u8>, Stop> {
         let mut course = self.describe_write(job, write).await?;
-        if let Some(target) = target_of(&write.last) {
-            course.defaults = self.defaults_of(target, write).await?;
-        }
-        for source in &write.sources {
+        course.defaults = self.defaults_of(write).await?;
+        for (number, source) in write.sources.iter().enumerate() {
             let kept = self.run_source(job, source, &course).await?;
+            if let Last::Rows(rows) = &write.last
+                && usize::from(rows.source) == number
+                && rows.width.is_some_and(|width| width != kept.columns.len())
+            {
+                return Err(PgError::unsupported("INSERT of a query whose columns are not known").into());
+            }
             course.staged.push(kept.staged(&source.names));
             course.kept.push(kept);
         }
@@ -117,15 +121,25 @@ impl Session {
     }
 
     /// The expressions of the defaults that the texts ask for.
-    async fn defaults_of(&mut self, target: &Target, write: &Write) -> Result<HashMap<String, String>, Stop> {
+    async fn defaults_of(&mut self, write: &Write) -> Result<HashMap<String, String>, Stop> {
         let mut texts: Vec<&Text> = write.sources.iter().map(|source| &source.text).collect();
-        if let Last::Move(moved) = &write.last {
-            texts.push(&moved.find);
+        match &write.last {
+            Last::Move(moved) => texts.extend([&moved.find, &moved.judge]),
+            Last::Rows(rows) => texts.push(&rows.tail),
+            Last::Merge(merge) => texts.push(&merge.text),
+            Last::Anew(_) | Last::Each(..) => {}
         }
-        let wanted = texts.iter().flat_map(|text| &text.pieces).any(|piece| matches!(piece, Piece::Default(_)));
-        if !wanted {
-            return Ok(HashMap::new());
+        let wanted = |moment: bool| {
+            let mut pieces = texts.iter().flat_map(|text| &text.pieces);
+            pieces.any(|piece| matches!(piece, Piece::Default(name) if (name == MOMENT) == moment))
+        };
+        let (moment, others) = (wanted(true), wanted(false));
+        let mut defaults = HashMap::new();
+        if moment {
+            let moment = self.moment(&crate::session::route::Destination::Work).await?;
+            defaults.insert(MOMENT.to_string(), format!("('{moment}'::pg_catalog.timestamptz)"));
         }
+        let Some(target) = target_of(&write.last).filter(|_| others) else { return Ok(defaults) };
         const QUESTION: &str = "\
             SELECT a.attname, COALESCE(pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
                    CASE WHEN t.typtype = 'd' THEN t.typdefault END, 'NULL') \
@@ -137,7 +151,6 @@ impl Session {
         let value = Some(Bytes::from(target.sql.clone()));
         let values = vec![(crate::protocol::frontend::Format::Text, value)];
         let ask = Ask { values, formats: vec![0], ..Ask::new(shard, QUESTION) };
-        let mut defaults = HashMap::new();
         for reply in self.ask_shards(vec![ask]).await? {
             for row in reply.values()? {
                 let text = |at: usize| row.get(at).copied().flatten().map(|text| String::from_utf8_lossy(text).into_owned());

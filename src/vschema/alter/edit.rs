@@ -117,23 +117,6 @@ fn one(documents: &mut Documents, change: &Change) -> Result<(), PgError> {
             section(&mut documents[file].1, "vindex")?.remove(name);
             Ok(())
         }
-        Change::Set { table, key, value } => {
-            let (file, found) = find(documents, table).ok_or_else(|| no_table(table))?;
-            let line = section(&mut documents[file].1, "table")?.get_mut(&found).and_then(Item::as_table_like_mut);
-            let line = line.ok_or_else(|| odd(&found))?;
-            match value {
-                Some(text) => {
-                    let text = Setting::Toml(text.clone());
-                    line.insert(key, Item::Value(written(&text)?));
-                }
-                None if line.remove(key).is_none() => {
-                    let message = format!("table \"{}\" has no {key}", table.name);
-                    return Err(PgError::new(SqlState::UNDEFINED_OBJECT, message));
-                }
-                None => {}
-            }
-            Ok(())
-        }
     }
 }
 

@@ -7,12 +7,15 @@
 //! ALTER VSCHEMA DROP TABLE [IF EXISTS] table
 //! ALTER VSCHEMA ON table ADD VINDEX vindex (column, ...) [USING kind [WITH ...]] [IN KEYSPACE keyspace]
 //! ALTER VSCHEMA ON table DROP VINDEX vindex
+//! ALTER VSCHEMA ADD SEQUENCE sequence
+//! ALTER VSCHEMA DROP SEQUENCE sequence
 //! ALTER VSCHEMA ON table ADD SEQUENCE [sequence] (column)
-//! ALTER VSCHEMA ON table DROP SEQUENCE
+//! ALTER VSCHEMA ON table DROP SEQUENCE (column)
 //! ```
 //!
 //! WITH may stand in parentheses. A value is a string, a number, `true` or `false`, or in dollar quotes whatever TOML allows. What
-//! is parsed is what is meant, in [`Statement`]; what becomes of the files depends on what they say ([`Statement::changes`]).
+//! is parsed is what is meant, in [`Statement`]; what becomes of the files depends on what they say ([`Statement::changes`]). Sequences are no
+//! part of the files: they are the shards' own, and are changed there.
 
 use super::{Change, Place, PlaceKind, Setting, TableName};
 use crate::error::PgError;
@@ -74,17 +77,31 @@ pub enum Statement {
         /// The vindex.
         vindex: String,
     },
+    /// ADD SEQUENCE.
+    CreateSequence {
+        /// Its name.
+        sequence: TableName,
+    },
+    /// DROP SEQUENCE.
+    DropSequence {
+        /// Its name.
+        sequence: TableName,
+    },
     /// ON table ADD SEQUENCE.
     AddSequence {
         /// The table.
         table: TableName,
+        /// The sequence, if it is there already.
+        sequence: Option<TableName>,
         /// The column that it fills.
         column: String,
     },
     /// ON table DROP SEQUENCE.
-    DropSequence {
+    RemoveSequence {
         /// The table.
         table: TableName,
+        /// The column that it fills.
+        column: String,
     },
 }
 
@@ -132,7 +149,7 @@ impl Reader<'_> {
         PgError::new(SqlState::SYNTAX_ERROR, message)
             .with_hint(
                 "ALTER VSCHEMA { CREATE VINDEX v USING kind [WITH option = value] | DROP VINDEX v | ADD TABLE t [IN KEYSPACE k] [TYPE reference] \
-                 | DROP TABLE t | ON t ADD VINDEX v (column) [USING kind] | ON t DROP VINDEX v | ON t ADD SEQUENCE (column) | ON t DROP SEQUENCE }",
+                 | DROP TABLE t | ON t ADD VINDEX v (column) [USING kind] | ON t DROP VINDEX v | ADD SEQUENCE s | DROP SEQUENCE s | ON t ADD SEQUENCE (column) | ON t DROP SEQUENCE (column) }",
             )
             .at(position(self.text, at))
     }
@@ -188,6 +205,9 @@ impl Reader<'_> {
             if self.eat("vindex") {
                 return Ok(Statement::DropVindex { name: self.name()? });
             }
+            if self.eat("sequence") {
+                return Ok(Statement::DropSequence { sequence: self.table()? });
+            }
             self.word("table")?;
             let missing_ok = self.eat("if");
             if missing_ok {
@@ -196,6 +216,9 @@ impl Reader<'_> {
             return Ok(Statement::DropTable { table: self.table()?, missing_ok });
         }
         if self.eat("add") {
+            if self.eat("sequence") {
+                return Ok(Statement::CreateSequence { sequence: self.table()? });
+            }
             self.word("table")?;
             let table = self.table()?;
             let (mut keyspace, mut kind) = (None, None);
@@ -216,17 +239,15 @@ impl Reader<'_> {
             self.word("drop")?;
         }
         if self.eat("sequence") {
-            if !add {
-                return Ok(Statement::DropSequence { table });
-            }
-            // A name is taken for whoever is used to give one: sequences of a table's column have none of their own.
-            if !self.tokens.get(self.at).is_some_and(|token| token.kind == TokenKind::LeftParen) {
-                let _ = self.table()?;
-            }
+            let listed = self.tokens.get(self.at).is_some_and(|token| token.kind == TokenKind::LeftParen);
+            let sequence = if add && !listed { Some(self.table()?) } else { None };
             self.kind(TokenKind::LeftParen)?;
             let column = self.name()?;
             self.kind(TokenKind::RightParen)?;
-            return Ok(Statement::AddSequence { table, column });
+            return Ok(match add {
+                true => Statement::AddSequence { table, sequence, column },
+                false => Statement::RemoveSequence { table, column },
+            });
         }
         self.word("vindex")?;
         let vindex = self.name()?;
@@ -312,14 +333,10 @@ impl Reader<'_> {
             TokenKind::Word if token.is(self.text, "true") || token.is(self.text, "false") => {
                 Setting::Flag(token.is(self.text, "true"))
             }
-            TokenKind::Word | TokenKind::QuotedName => Setting::Text(self.name()?),
+            TokenKind::Word | TokenKind::QuotedName => return Ok(Setting::Text(self.name()?)),
             _ => return Err(self.wrong()),
         };
-        if !matches!(token.kind, TokenKind::QuotedName)
-            && !(token.kind == TokenKind::Word && matches!(setting, Setting::Text(_)))
-        {
-            self.at += 1;
-        }
+        self.at += 1;
         Ok(setting)
     }
 }
@@ -366,13 +383,10 @@ impl Statement {
                 // Without its shard key nothing says where its rows are.
                 vec![Change::Forget { table: table.clone(), missing_ok: false }]
             }
-            Statement::AddSequence { table, column } => {
-                let value = format!("{{ column = {} }}", toml::Value::String(column.clone()));
-                vec![Change::Set { table: table.clone(), key: "sequence".into(), value: Some(value) }]
-            }
-            Statement::DropSequence { table } => {
-                vec![Change::Set { table: table.clone(), key: "sequence".into(), value: None }]
-            }
+            Statement::CreateSequence { .. }
+            | Statement::DropSequence { .. }
+            | Statement::AddSequence { .. }
+            | Statement::RemoveSequence { .. } => Vec::new(),
         })
     }
 }

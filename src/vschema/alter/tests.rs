@@ -25,7 +25,8 @@ fn case(input: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (BEFORE.lines().collect(), files[0].1.lines().collect());
     let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("- {line}"));
     let come = new.iter().filter(|line| !old.contains(line)).map(|line| format!("+ {line}"));
-    gone.chain(come).collect::<Vec<_>>().join("\n")
+    let lines: Vec<String> = gone.chain(come).collect();
+    if lines.is_empty() { "nothing changes".to_owned() } else { lines.join("\n") }
 }
 
 #[test]

@@ -41,6 +41,14 @@ fn the_extended_protocol_and_data_sent_ahead() {
         }
     }
     stage.same_table("items");
+    // As one of several statements of a query, which are one transaction.
+    for data in [&b"50\t1\tx\n51\t1\tx\n52\t1\tx\n"[..], b"60\t1\tx\n61\tbad\n", b""] {
+        let several = "INSERT INTO items VALUES (90, 1, 'y'); COPY items FROM STDIN; DELETE FROM items WHERE id = 90; SELECT count(*) FROM items";
+        let bytes = [query(several), message(b'd', data), message(b'c', &[]), query("SELECT 1")].concat();
+        let (proxy, plain) = (exchange(&mut stage.proxy, &bytes, 2), exchange(&mut stage.plain, &bytes, 2));
+        assert_eq!(proxy, plain);
+        stage.same_table("items");
+    }
     for sql in ["COPY items TO STDOUT", "COPY (SELECT * FROM items ORDER BY id) TO STDOUT (FORMAT binary)"] {
         let parse = [b"\0", sql.as_bytes(), b"\0\0\0"].concat();
         let bytes = [

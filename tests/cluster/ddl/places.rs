@@ -160,3 +160,45 @@ fn site_of_its_own() -> super::Site {
     let port = own.proxy_of(&config);
     super::Site { own, port, vschema }
 }
+
+#[test]
+fn a_sequence_is_given_to_a_table_and_taken_away() {
+    let site = get();
+    let mut proxy = site.proxy();
+    proxy.ok("CREATE TABLE q1 (id bigint, owner bigint, PRIMARY KEY (owner, id)) /* goldseam: shard_key=owner vindex=by_hash */");
+    proxy.ok("INSERT INTO q1 VALUES (40, 1), (41, 2), (42, 3)");
+    proxy.ok("ALTER VSCHEMA ON q1 ADD SEQUENCE (id)");
+    assert_eq!(proxy.ok("INSERT INTO q1 (owner) VALUES (4), (5), (6), (7)").tags, ["INSERT 0 4"]);
+    assert_eq!(proxy.one("SELECT count(DISTINCT id) FROM q1 WHERE id > 42"), "4");
+    proxy.ok("ALTER VSCHEMA ON q1 DROP SEQUENCE (id)");
+    assert_eq!(proxy.query("INSERT INTO q1 (owner) VALUES (8)").code(), "23502");
+    assert_eq!(site.has("q1_id_seq"), [false, false]);
+    proxy.ok("ALTER VSCHEMA ADD SEQUENCE q1_numbers");
+    assert_eq!(site.has("q1_numbers"), [true, true]);
+    proxy.ok("ALTER VSCHEMA ON q1 ADD SEQUENCE q1_numbers (id)");
+    proxy.ok("INSERT INTO q1 (owner) VALUES (9)");
+    proxy.ok("DROP TABLE q1");
+    proxy.ok("ALTER VSCHEMA DROP SEQUENCE q1_numbers");
+}
+
+#[test]
+fn a_table_with_a_lookup_keeps_its_names_until_the_lookup_is_gone() {
+    let site = get();
+    let mut proxy = site.proxy();
+    proxy.ok("CREATE TABLE l1 (id bigint PRIMARY KEY, email text) /* goldseam: shard_key=id vindex=by_hash */");
+    proxy.ok("ALTER VSCHEMA ON l1 ADD VINDEX l1_email (email) USING lookup_unique");
+    proxy.ok("INSERT INTO l1 VALUES (1, 'a'), (2, 'b')");
+    for sql in [
+        "DROP TABLE l1",
+        "ALTER TABLE l1 RENAME TO l2",
+        "ALTER TABLE l1 RENAME email TO mail",
+        "ALTER TABLE l1 DROP email",
+    ] {
+        assert_eq!(proxy.query(sql).code(), "2BP01", "{sql}");
+    }
+    proxy.ok("TRUNCATE l1");
+    proxy.ok("INSERT INTO l1 VALUES (3, 'a')");
+    assert_eq!(proxy.query("INSERT INTO l1 VALUES (4, 'a')").code(), "23505");
+    proxy.ok("ALTER VSCHEMA ON l1 DROP VINDEX l1_email");
+    proxy.ok("DROP TABLE l1");
+}

@@ -117,7 +117,11 @@ impl Scene {
     pub fn same(&mut self, statements: &[&str]) {
         for sql in statements {
             let (proxy, plain) = (self.proxy.query(sql), self.plain.query(sql));
-            assert_eq!(proxy.clone().comparable(), plain.comparable(), "left: Goldseam, right: PostgreSQL; {sql}\n{proxy:?}");
+            assert_eq!(
+                proxy.clone().comparable(),
+                plain.comparable(),
+                "left: Goldseam, right: PostgreSQL; {sql}\n{proxy:?}"
+            );
         }
     }
 
@@ -126,7 +130,11 @@ impl Scene {
     pub fn same_extended(&mut self, statements: &[&str]) {
         for sql in statements {
             let (proxy, plain) = (extended(&mut self.proxy, sql), extended(&mut self.plain, sql));
-            assert_eq!(proxy.clone().comparable(), plain.comparable(), "left: Goldseam, right: PostgreSQL; {sql}\n{proxy:?}");
+            assert_eq!(
+                proxy.clone().comparable(),
+                plain.comparable(),
+                "left: Goldseam, right: PostgreSQL; {sql}\n{proxy:?}"
+            );
         }
     }
 

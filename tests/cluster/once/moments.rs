@@ -43,7 +43,10 @@ fn a_statement_over_all_shards_has_one_time() {
     // Columns keep their names.
     for (sql, names) in [
         ("SELECT now(), id FROM people LIMIT 1", vec!["now", "id"]),
-        ("SELECT id, current_date, now()::date, CAST(now() AS text) FROM people", vec!["id", "current_date", "now", "now"]),
+        (
+            "SELECT id, current_date, now()::date, CAST(now() AS text) FROM people",
+            vec!["id", "current_date", "now", "now"],
+        ),
         ("UPDATE people SET name = name RETURNING now(), localtimestamp", vec!["now", "localtimestamp"]),
     ] {
         scene.proxy.ok(sql);
@@ -77,7 +80,10 @@ fn a_transaction_has_one_time_on_all_shards() {
     assert_eq!(wire.one("SELECT now()"), first);
     assert_eq!(wire.one("SELECT max(now()) FROM people"), first);
     assert_eq!(wire.one("SELECT min(made) = max(made) FROM notes"), "t");
-    assert_eq!(wire.one(&format!("SELECT count(*) FROM notes WHERE made = timezone('utc', timestamptz '{first}')")), "3");
+    assert_eq!(
+        wire.one(&format!("SELECT count(*) FROM notes WHERE made = timezone('utc', timestamptz '{first}')")),
+        "3"
+    );
     wire.ok("COMMIT");
     assert_ne!(wire.one("SELECT max(now()) FROM people"), first);
 }

@@ -41,7 +41,10 @@ fn every_copy_has_what_postgresql_would_have() {
         "WITH x AS (SELECT id FROM facts WHERE id < 3) INSERT INTO facts SELECT id + 200 FROM x RETURNING id",
         "TABLE facts",
     ]);
-    scene.same_extended(&["UPDATE facts SET name = 'later' WHERE id = 20 RETURNING id, name", "DELETE FROM facts WHERE id = 1"]);
+    scene.same_extended(&[
+        "UPDATE facts SET name = 'later' WHERE id = 20 RETURNING id, name",
+        "DELETE FROM facts WHERE id = 1",
+    ]);
     scene.alike_and_right("SELECT * FROM facts ORDER BY id");
 }
 
@@ -119,11 +122,7 @@ fn copies_that_differ_are_noticed_and_nothing_is_kept() {
 #[test]
 fn rows_of_reference_tables_are_locked_on_the_first_shard() {
     let mut scene = Scene::new();
-    scene.same(&[
-        "INSERT INTO facts VALUES (1, 'one')",
-        "BEGIN",
-        "SELECT name FROM facts WHERE id = 1 FOR UPDATE",
-    ]);
+    scene.same(&["INSERT INTO facts VALUES (1, 'one')", "BEGIN", "SELECT name FROM facts WHERE id = 1 FOR UPDATE"]);
     let mut other = scene.another();
     assert_eq!(other.query("SELECT 1 FROM facts WHERE id = 1 FOR UPDATE NOWAIT").code(), "55P03");
     other.ok("SET lock_timeout = '200ms'");

@@ -34,7 +34,10 @@ fn columns_that_an_insert_leaves_out_are_numbered_as_postgresql_does() {
         "INSERT INTO people (name) VALUES ('n') ON CONFLICT (id) DO NOTHING RETURNING id",
         "INSERT INTO people (name, at) VALUES ('ö''q', DEFAULT) /* end */ RETURNING id;",
     ]);
-    scene.same_extended(&["INSERT INTO people (name) VALUES ('p'), ('q') RETURNING id, name", "SELECT nextval('loose')"]);
+    scene.same_extended(&[
+        "INSERT INTO people (name) VALUES ('p'), ('q') RETURNING id, name",
+        "SELECT nextval('loose')",
+    ]);
     // The numbers that Goldseam leaves out are its own; rows and their places are PostgreSQL's.
     scene.same(&["SELECT id, name FROM people ORDER BY id", "SELECT person, id, body FROM notes ORDER BY id"]);
     scene.alike("SELECT id, name, at, x FROM kinds ORDER BY id");
@@ -121,7 +124,9 @@ fn many_clients_draw_at_once() {
                     let mut ids = Vec::new();
                     for _ in 0..40 {
                         wire.ok("BEGIN");
-                        ids.push(wire.one("INSERT INTO people (name) VALUES ('x') RETURNING id").parse::<i64>().unwrap());
+                        ids.push(
+                            wire.one("INSERT INTO people (name) VALUES ('x') RETURNING id").parse::<i64>().unwrap(),
+                        );
                         ids.push(wire.one("SELECT nextval('people_id_seq')").parse().unwrap());
                         wire.ok("COMMIT");
                     }

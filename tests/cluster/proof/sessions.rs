@@ -132,12 +132,9 @@ fn session(layout: &Layout, case: &Case, how: How, in_transaction: bool) -> Aske
         if let Some((code, message)) = &found.error
             && code == "0A000"
         {
-            let expected = step.sql.to_uppercase().starts_with("PREPARE TRANSACTION");
-            if !expected {
-                verdict = Verdict::Refused(message.clone());
-                refused_at = 1;
-                break;
-            }
+            verdict = Verdict::Refused(message.clone());
+            refused_at = 1;
+            break;
         }
         let (expected, all) = ask_all(&mut at.oracle, how, step);
         steps += 1;

@@ -56,7 +56,7 @@ impl Session {
         bench: &Bench,
     ) -> Result<Option<Bytes>, Stop> {
         let number = job.statement.as_ref().map(|statement| statement.id).filter(|number| *number != ERRAND);
-        if let Some(known) = number.and_then(|number| self.shared.benches.described(number)) {
+        if let Some(known) = number.and_then(|number| self.shared.benches.described(number, self.context.catalog.version)) {
             return Ok(known);
         }
         if let Some(shard) = self.describer(bench, None) {
@@ -124,7 +124,7 @@ impl Session {
         }
         let columns = replies.last().and_then(|reply| reply.columns.clone());
         if let Some(statement) = job.statement.as_ref().filter(|statement| statement.id != ERRAND) {
-            self.shared.benches.learn_described(statement.id, columns.clone());
+            self.shared.benches.learn_described(statement.id, self.context.catalog.version, columns.clone());
         }
         Ok((Types { oids, shard: None }, columns))
     }
@@ -160,7 +160,7 @@ impl Session {
                 let _ = statement.inferred.set(oids.clone().into());
             }
             if statement.id != ERRAND {
-                self.shared.benches.learn_described(statement.id, columns.clone());
+                self.shared.benches.learn_described(statement.id, self.context.catalog.version, columns.clone());
             }
         }
         Ok((Types { oids, shard: Some(shard) }, columns))

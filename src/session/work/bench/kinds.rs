@@ -81,8 +81,8 @@ pub struct Known {
     shapes: Mutex<LruCache<usize, (Arc<Work>, Shapes)>>,
     /// Of plans that have a merge too, by the address of their steps, whether the merge can answer: with floats in full, and rounded.
     merges: Mutex<LruCache<usize, (Arc<Work>, [Option<bool>; 2])>>,
-    /// The columns of prepared statements by their numbers: bodies of RowDescriptions.
-    described: Mutex<LruCache<u64, Option<Bytes>>>,
+    /// The columns of prepared statements by number and reading of the catalog: bodies of RowDescriptions.
+    described: Mutex<LruCache<(u64, u64), Option<Bytes>>>,
 }
 
 /// Of each input and of each of its columns, the type: its number on the shard that has described it, and what it is.
@@ -120,12 +120,12 @@ impl Known {
     }
 
     /// A prepared statement's columns, as far as they are known.
-    pub(super) fn described(&self, statement: u64) -> Option<Option<Bytes>> {
-        self.described.lock().get(&statement).cloned()
+    pub(super) fn described(&self, statement: u64, version: u64) -> Option<Option<Bytes>> {
+        self.described.lock().get(&(statement, version)).cloned()
     }
 
-    pub(super) fn learn_described(&self, statement: u64, columns: Option<Bytes>) {
-        self.described.lock().put(statement, columns);
+    pub(super) fn learn_described(&self, statement: u64, version: u64, columns: Option<Bytes>) {
+        self.described.lock().put((statement, version), columns);
     }
 
     /// A type, as far as it is known.

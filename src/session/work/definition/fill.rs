@@ -15,7 +15,12 @@ const ROUNDS: usize = 3;
 
 impl Session {
     /// Inserts the rows; the command tag, which counts them.
-    pub(super) async fn fill_table(&mut self, job: &Assignment, fill: &Fill, tokens: &[Token]) -> Result<Vec<u8>, Stop> {
+    pub(super) async fn fill_table(
+        &mut self,
+        job: &Assignment,
+        fill: &Fill,
+        tokens: &[Token],
+    ) -> Result<Vec<u8>, Stop> {
         let query = written(&job.text, tokens, fill.query.start, fill.query.end)?;
         self.renew_draft().await?;
         let table = format!("{}.{}", quoted(&fill.table.schema), quoted(&fill.table.name));

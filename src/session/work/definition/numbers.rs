@@ -13,7 +13,7 @@ use crate::types::ShardId;
 
 impl Session {
     /// The next numbers of a sequence that several shards have.
-    pub(in crate::session) async fn draw_numbers(
+    pub(in crate::session) async fn numbers_of(
         &mut self,
         sequence: &Sequence,
         count: usize,

@@ -19,6 +19,9 @@ use crate::session::values::BoundValues;
 use crate::session::Session;
 use crate::types::{Oid, ShardId};
 
+/// How often a text may need values for what is seen with those that it has got.
+const ROUNDS: usize = 4;
+
 /// What is to be run.
 pub(super) struct Errand {
     pub sql: String,
@@ -85,20 +88,33 @@ impl Session {
         Ok((Arc::new(statement), bind, plan, destination))
     }
 
-    /// Runs it wherever its plan leads.
+    /// Runs it wherever its plan leads, with what has to be one value for the whole in its place.
     pub(super) async fn run_errand(&mut self, errand: &Errand) -> Result<Done, Stop> {
-        let (statement, bind, plan, destination) = self.judge_errand(errand)?;
-        if let Some(filled) = self.fill(&errand.sql, &plan, &destination, Some(errand.values.len())).await? {
-            let more = filled.values.into_iter().map(|value| (Format::Text, Some(value)));
-            let filled = Errand {
-                sql: filled.text,
-                types: errand.types.clone(),
-                values: errand.values.iter().cloned().chain(more).collect(),
-                formats: errand.formats.clone(),
-                writes: errand.writes,
+        let mut filled: Option<Errand> = None;
+        for _ in 0..ROUNDS {
+            let errand = filled.as_ref().unwrap_or(errand);
+            let (statement, bind, plan, destination) = self.judge_errand(errand)?;
+            let more = self.fill(&errand.sql, &plan, &destination, Some(errand.values.len())).await?;
+            let Some(more) = more else {
+                return self.send_errand(errand, statement, bind, plan, destination).await;
             };
-            return Box::pin(self.run_errand(&filled)).await;
+            let mut values = errand.values.clone();
+            values.extend(more.values.into_iter().map(|value| (Format::Text, Some(value))));
+            let mut types = errand.types.clone();
+            types.resize(errand.values.len(), 0);
+            filled = Some(Errand { sql: more.text, types, values, formats: errand.formats.clone(), writes: errand.writes });
         }
+        Err(PgError::unsupported("a part of a write over several shards that wants values again and again").into())
+    }
+
+    async fn send_errand(
+        &mut self,
+        errand: &Errand,
+        statement: Arc<Statement>,
+        bind: BytesMut,
+        plan: Arc<Plan>,
+        destination: Destination,
+    ) -> Result<Done, Stop> {
         match self.fitting(&plan, &errand.sql, Some(&statement), destination).await? {
             Destination::Shards { shards, rows } => {
                 let shard = shards.first().copied();

@@ -5,13 +5,16 @@
 //! ([`Rule::of`]), no expression fails on some rows only, and floating-point sums are exact.
 //!
 //! * [`tables`]: what there is.
-//! * [`queries`]: whole queries, of what [`from`] gives, with [`conditions`] and [`values`].
+//! * [`queries`]: whole queries, of what [`from`] gives, with [`conditions`] and [`values`]; [`richer`] ones, which only a workbench answers.
+//! * [`writes`]: statements that write.
 
 mod conditions;
 mod from;
 mod queries;
+mod richer;
 mod tables;
 mod values;
+mod writes;
 
 use super::compare::Rule;
 use super::tree::Node;
@@ -101,7 +104,8 @@ impl Maker {
     /// The next statement.
     pub fn statement(&mut self) -> Made {
         self.aliases = 0;
-        match self.below(20) {
+        match self.below(28) {
+            20.. => self.richer(),
             0..=7 => self.plain(),
             8..=12 => self.grouped(),
             13..=14 => self.totals(),
