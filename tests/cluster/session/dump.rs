@@ -41,7 +41,7 @@ fn a_dump_of_all_shards_restores_into_one_plain_server() {
         assert_eq!(count, rows.len().to_string(), "{table}");
     }
     // Keys and types came along.
-    let sql = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conname <> 'lone_pkey' ORDER BY 1, 2";
+    let sql = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('buyer'::regclass, 'deal'::regclass, 'thing'::regclass, 'many'::regclass, 'land'::regclass) ORDER BY 1, 2";
     assert_eq!(restored.ok(sql).rows, whole.ok(sql).rows);
     // The archive formats ask for the same in other ways.
     for format in ["c", "t"] {
