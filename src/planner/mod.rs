@@ -29,10 +29,10 @@
 //! 5. **All must meet, or the statement must be local.** Values become shards at run time ([`Route::resolve`](crate::plan::Route::resolve));
 //!    all of them, and the shards of unsharded tables, must be one. If they are not, or nothing is fixed, several shards answer, provided
 //!    that each can by its own rows, and that the answers can be put together: [`local`] proves the one, [`gather`] does the other.
-//! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
-//!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
-//!    are not written to or locked yet. Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
-//!    unless the vschema says that they stay on theirs.
+//! 6. **Writes.** One shard is sent an INSERT if the key of each row is a literal or parameter and leads there. ON CONFLICT must be about a unique key
+//!    that contains the shard key. Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]); all else (rows of
+//!    a query, computed keys, rows of other shards, a new shard key, MERGE, writes in WITH) is done in steps ([`write`]). Triggers and rules may
+//!    reach other shards, so tables that have them are not written to unless the vschema says that they stay on theirs.
 //! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless the vschema declares it. Functions
 //!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together
 //!    with rows of other shards. Sequences must be on one shard.

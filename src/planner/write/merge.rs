@@ -20,12 +20,18 @@ use crate::plan::gather::{Piece, Text};
 use crate::plan::work::write::{Key, Merge, Source, Target, To};
 use crate::planner::bench::quote;
 use crate::planner::functions::{self, Class};
+use crate::planner::refuse;
 use crate::planner::scope::{self, Place};
 use crate::planner::source::{chain, unwrap};
-use crate::planner::refuse;
 use crate::sql::TokenKind;
 use crate::sql::classify::name_of;
 use crate::vschema::TablePlacement;
+
+/// Words of the grammar that may stand before a parenthesis, and are no functions.
+const WORDS: &[&str] = &[
+    "all", "and", "any", "between", "by", "case", "else", "exists", "from", "group", "having", "in", "insert", "limit",
+    "not", "on", "or", "over", "row", "select", "set", "some", "then", "using", "values", "when", "where",
+];
 
 impl Dissection<'_> {
     /// The steps of a MERGE.
@@ -96,7 +102,10 @@ impl Dissection<'_> {
                     let Some(tied) = &tied else {
                         return Err(PgError::unsupported("MERGE that inserts rows without comparing the shard key")
                             .with_detail("A row that matches nothing on one shard may match on another.")
-                            .with_hint(format!("Compare {called}.{} with a column of the source in ON.", keys.join(", ")))
+                            .with_hint(format!(
+                                "Compare {called}.{} with a column of the source in ON.",
+                                keys.join(", ")
+                            ))
                             .into());
                     };
                     self.keeps_key(insert, keys, tied, &own, &side)?;
@@ -104,7 +113,8 @@ impl Dissection<'_> {
                 MergeAction::Update(update) => {
                     let MergeUpdateKind::Set(assignments) = &update.kind else { return Err(Missing::Nothing) };
                     for assignment in assignments {
-                        let targets = assigned(assignment).ok_or_else(|| refuse::construct("UPDATE of part of a column"))?;
+                        let targets =
+                            assigned(assignment).ok_or_else(|| refuse::construct("UPDATE of part of a column"))?;
                         if let Some(key) = targets.iter().find(|target| keys.contains(target)) {
                             return Err(refuse::key_update(key).into());
                         }
@@ -115,7 +125,8 @@ impl Dissection<'_> {
         }
         let key = |(name, theirs): (&String, &String)| {
             let column = relation.column(name).and_then(|at| relation.columns.get(at));
-            let (column, key_type) = column.zip(key_type_of(&relation, name)).ok_or_else(|| refuse::key_update(name))?;
+            let (column, key_type) =
+                column.zip(key_type_of(&relation, name)).ok_or_else(|| refuse::key_update(name))?;
             let type_name = without_length(&column.type_name);
             Ok(Key { name: theirs.clone(), key_type, type_name, column: usize::MAX })
         };
@@ -154,7 +165,8 @@ impl Dissection<'_> {
         let tokens = self.tokens();
         for at in self.body.clone() {
             let name = tokens.get(at).and_then(|token| name_of(self.text, token)).unwrap_or_default();
-            if tokens.kind(at + 1) == Some(TokenKind::LeftParen) && functions::is_erratic(&name) {
+            let called = tokens.kind(at + 1) == Some(TokenKind::LeftParen) && !WORDS.contains(&name.as_ref());
+            if called && functions::is_erratic(&name) {
                 return Err(refuse::construct("a volatile function in MERGE into a reference table"));
             }
         }
@@ -163,10 +175,7 @@ impl Dissection<'_> {
 
     /// The rows that are merged: their source, the edit that puts it in its place, and what they are called.
     #[allow(clippy::type_complexity)] // a number and an edit, used once
-    fn merge_source(
-        &mut self,
-        merge: &Statement,
-    ) -> Result<((u16, (Range<usize>, Vec<Piece>)), String), PgError> {
+    fn merge_source(&mut self, merge: &Statement) -> Result<((u16, (Range<usize>, Vec<Piece>)), String), PgError> {
         match &merge.source {
             TableFactor::Table { name, alias, args: None, sample: None, .. } => {
                 let uncertain = || refuse::construct("this source of MERGE");
@@ -222,7 +231,8 @@ impl Dissection<'_> {
         let targets = if listed.is_empty() { own } else { &listed };
         for (key, theirs) in keys.iter().zip(tied) {
             let value = targets.iter().position(|target| target == key).and_then(|at| row.content.get(at));
-            let bare = |expr: &Expr| matches!(unwrap(expr), Expr::Identifier(ident) if scope::fold(ident) == theirs.as_str());
+            let bare =
+                |expr: &Expr| matches!(unwrap(expr), Expr::Identifier(ident) if scope::fold(ident) == theirs.as_str());
             let same = value.is_some_and(|value| side(value) == Some((false, theirs.clone())) || bare(value));
             if !same {
                 return Err(PgError::unsupported(format!("MERGE that inserts another value for shard key \"{key}\""))

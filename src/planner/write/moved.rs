@@ -101,7 +101,8 @@ impl Dissection<'_> {
         let from = self.text_of(clauses.from.clone(), within(&clauses.from))?.pieces;
         let condition = self.text_of(clauses.condition.clone(), within(&clauses.condition))?.pieces;
         let all: Vec<String> = columns.iter().map(|column| format!(", {alias}.{}", quote(&column.name))).collect();
-        let mut find = Text { pieces: vec![Piece::Words(format!("SELECT {alias}.tableoid, {alias}.ctid{}", all.concat()))] };
+        let mut find =
+            Text { pieces: vec![Piece::Words(format!("SELECT {alias}.tableoid, {alias}.ctid{}", all.concat()))] };
         find.pieces.extend(values.iter().cloned());
         find.pieces.push(Piece::Words("FROM".into()));
         target(&mut find)?;
@@ -121,7 +122,9 @@ impl Dissection<'_> {
         }
         judge.pieces.extend(condition);
         judge.pieces.push(Piece::Words("RETURNING 1".into()));
-        let null = |piece| if matches!(&piece, Piece::Default(name) if name != MOMENT) { Piece::Words("NULL".into()) } else { piece };
+        let null = |piece| {
+            if matches!(&piece, Piece::Default(name) if name != MOMENT) { Piece::Words("NULL".into()) } else { piece }
+        };
         judge.pieces.extend(values.into_iter().map(null));
         let mut head = Text { pieces: vec![Piece::Words("UPDATE".into())] };
         target(&mut head)?;
@@ -196,12 +199,7 @@ impl Dissection<'_> {
     }
 
     /// RETURNING, in which a star is the table's own.
-    fn returned(
-        &self,
-        update: &Update,
-        clauses: &Clauses,
-        alias: &str,
-    ) -> Result<Option<Text>, PgError> {
+    fn returned(&self, update: &Update, clauses: &Clauses, alias: &str) -> Result<Option<Text>, PgError> {
         let Some(items) = &update.returning else { return Ok(None) };
         if update.from.is_some() {
             return Err(refuse::construct("RETURNING of an UPDATE with FROM that changes the shard key"));

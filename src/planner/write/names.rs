@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, Query, SelectItem, TableFactor, Visit, Visitor};
 
-use crate::planner::scope::{self, Place};
 use crate::planner::Context;
+use crate::planner::scope::{self, Place};
 
 /// The tables around a part.
 #[derive(Debug, Clone, Default)]

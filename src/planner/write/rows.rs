@@ -11,8 +11,8 @@ use sqlparser::ast::{
     Expr, Insert, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableFactor, TableObject, Value,
 };
 
-use super::staged::{Dissection, Stays};
 use super::names::{Around, columns_of};
+use super::staged::{Dissection, Stays};
 use super::steps::Missing;
 use super::types::without_length;
 use super::{column_name, defaulted, is_default, key_type_of};
@@ -130,7 +130,8 @@ impl Dissection<'_> {
         targets.extend(missing.iter().chain(&counted).cloned());
         let key = |name: &String| {
             let column = relation.column(name).and_then(|at| relation.columns.get(at));
-            let (column, key_type) = column.zip(key_type_of(relation, name)).ok_or_else(|| defaulted(table, relation, name))?;
+            let (column, key_type) =
+                column.zip(key_type_of(relation, name)).ok_or_else(|| defaulted(table, relation, name))?;
             let at = targets.iter().position(|target| target == name).unwrap_or(usize::MAX);
             let type_name = without_length(&column.type_name);
             Ok(Key { name: name.clone(), key_type, type_name, column: at })
@@ -166,7 +167,10 @@ impl Dissection<'_> {
         if layout.list.is_empty() {
             if !more.is_empty() {
                 let list: Vec<String> = targets.iter().map(|name| quote(name)).collect();
-                edits.push((layout.named..layout.named, vec![Piece::Words(format!("({}){overriding}", list.join(", ")))]));
+                edits.push((
+                    layout.named..layout.named,
+                    vec![Piece::Words(format!("({}){overriding}", list.join(", ")))],
+                ));
             }
         } else if !more.is_empty() {
             let more: Vec<String> = more.iter().map(|name| format!(", {}", quote(name))).collect();
@@ -278,10 +282,9 @@ impl Dissection<'_> {
             list = at..tokens.closing(at)?;
             at = list.end;
         }
-        let end = tokens
-            .outer(&(at..rest.end))
-            .into_iter()
-            .find(|place| (tokens.is(*place, "on") && tokens.is(place + 1, "conflict")) || tokens.is(*place, "returning"));
+        let end = tokens.outer(&(at..rest.end)).into_iter().find(|place| {
+            (tokens.is(*place, "on") && tokens.is(place + 1, "conflict")) || tokens.is(*place, "returning")
+        });
         let end = end.unwrap_or(rest.end);
         let expected = match insert.source.as_deref() {
             None => tokens.is(at, "default") && tokens.is(at + 1, "values"),
@@ -416,7 +419,10 @@ impl Dissection<'_> {
             let instead = match pieces.first() {
                 Some(Piece::Words(_)) => "SELECT NULL".to_string(),
                 Some(Piece::Input { alias, .. }) => {
-                    format!("(SELECT NULL){}", alias.as_ref().map(|alias| format!(" AS {}", quote(alias))).unwrap_or_default())
+                    format!(
+                        "(SELECT NULL){}",
+                        alias.as_ref().map(|alias| format!(" AS {}", quote(alias))).unwrap_or_default()
+                    )
                 }
                 _ => "NULL".to_string(),
             };

@@ -104,13 +104,7 @@ impl<'c> Dissection<'c> {
         self.edits(part, around, stays, false)
     }
 
-    fn edits<V: Visit>(
-        &mut self,
-        part: &V,
-        around: &Around,
-        stays: &Stays,
-        named: bool,
-    ) -> Result<Vec<Edit>, PgError> {
+    fn edits<V: Visit>(&mut self, part: &V, around: &Around, stays: &Stays, named: bool) -> Result<Vec<Edit>, PgError> {
         let mut finder =
             Finder { parts: self, around, stays, named, edits: Vec::new(), skip: 0, shadows: Vec::new(), error: None };
         let _ = part.visit(&mut finder);
@@ -181,7 +175,13 @@ impl<'c> Dissection<'c> {
     }
 
     /// A table as a source: all of its rows, and those of its columns that the statement can mean.
-    fn table(&mut self, name: &ObjectName, parts: &[String], alias: Option<&str>, listed: bool) -> Result<u16, PgError> {
+    fn table(
+        &mut self,
+        name: &ObjectName,
+        parts: &[String],
+        alias: Option<&str>,
+        listed: bool,
+    ) -> Result<u16, PgError> {
         let span = self.name_span(name).ok_or_else(|| refuse::construct("this table reference"))?;
         let all = columns_of(&self.context, parts);
         let bare = parts.last().cloned().unwrap_or_default();

@@ -28,13 +28,7 @@ use crate::sqlstate::SqlState;
 use crate::types::KeyspaceId;
 
 /// The same plan, with a way in steps where it has no other.
-pub fn plan_in_steps(
-    context: &Context<'_>,
-    text: &str,
-    tokens: &[Token],
-    statement: &Statement,
-    plan: Plan,
-) -> Plan {
+pub fn plan_in_steps(context: &Context<'_>, text: &str, tokens: &[Token], statement: &Statement, plan: Plan) -> Plan {
     let Plan { verdict, mut effects, literal } = plan;
     let writes = |query: &Query| {
         main_of(query).is_some()

@@ -13,10 +13,10 @@ use crate::plan::{Plan, Verdict};
 use crate::protocol::frame::HEADER;
 use crate::protocol::frontend::Format;
 use crate::protocol::{BindView, request};
+use crate::session::Session;
 use crate::session::route::Destination;
 use crate::session::statements::Statement;
 use crate::session::values::BoundValues;
-use crate::session::Session;
 use crate::types::{Oid, ShardId};
 
 /// How often a text may need values for what is seen with those that it has got.
@@ -55,7 +55,10 @@ impl Errand {
 
 impl Session {
     /// Where a text of Goldseam's own goes under these values.
-    pub(super) fn judge_errand(&self, errand: &Errand) -> Result<(Arc<Statement>, BytesMut, Arc<Plan>, Destination), PgError> {
+    pub(super) fn judge_errand(
+        &self,
+        errand: &Errand,
+    ) -> Result<(Arc<Statement>, BytesMut, Arc<Plan>, Destination), PgError> {
         let normal = self.normal(&errand.sql)?;
         let statement = Statement::new(
             0,
@@ -102,7 +105,8 @@ impl Session {
             values.extend(more.values.into_iter().map(|value| (Format::Text, Some(value))));
             let mut types = errand.types.clone();
             types.resize(errand.values.len(), 0);
-            filled = Some(Errand { sql: more.text, types, values, formats: errand.formats.clone(), writes: errand.writes });
+            filled =
+                Some(Errand { sql: more.text, types, values, formats: errand.formats.clone(), writes: errand.writes });
         }
         Err(PgError::unsupported("a part of a write over several shards that wants values again and again").into())
     }
@@ -161,8 +165,7 @@ impl Session {
             _ => self.state.vschema.home(),
         };
         self.enlist_reading(&[shard]).await?;
-        let ask =
-            Ask { what: What::Describe, types: errand.types.clone(), ..Ask::new(shard, errand.sql.clone()) };
+        let ask = Ask { what: What::Describe, types: errand.types.clone(), ..Ask::new(shard, errand.sql.clone()) };
         let mut replies = self.ask_shards(vec![ask]).await?;
         let columns = replies.pop().and_then(|reply| reply.columns);
         let Some(oids) = columns.as_deref().and_then(merge::column_types) else { return Ok(vec![1]) };

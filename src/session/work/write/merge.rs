@@ -22,8 +22,10 @@ impl Session {
     ) -> Result<Vec<u8>, Stop> {
         let source = usize::from(merge.source);
         let Some(kept) = course.kept.get(source) else { return Err(super::changed().into()) };
-        let names: Vec<String> =
-            course.staged.get(source).map_or(Vec::new(), |staged| staged.source.columns.iter().map(|column| column.name.clone()).collect());
+        let names: Vec<String> = course
+            .staged
+            .get(source)
+            .map_or(Vec::new(), |staged| staged.source.columns.iter().map(|column| column.name.clone()).collect());
         let keyspace = match &merge.to {
             To::Keys(target) => Some(target.keyspace),
             To::Copies(keyspace) => Some(*keyspace),
@@ -82,7 +84,10 @@ impl Session {
             let mut places = names.iter().enumerate().filter(|(_, name)| **name == key.name);
             match (places.next(), places.next()) {
                 (Some((at, _)), None) => Ok(at),
-                _ => Err(PgError::unsupported(format!("column \"{}\" of the rows that are merged is not certain", key.name))),
+                _ => Err(PgError::unsupported(format!(
+                    "column \"{}\" of the rows that are merged is not certain",
+                    key.name
+                ))),
             }
         });
         let columns = columns.collect::<Result<Vec<_>, PgError>>()?;

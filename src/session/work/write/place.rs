@@ -81,7 +81,12 @@ impl Session {
         }
         let (list, from): (Vec<String>, Vec<String>) = items.into_iter().unzip();
         let names: Vec<String> = (0..list.len()).map(|at| format!("c{at}")).collect();
-        sql.push_str(&format!("{} FROM unnest({}) AS goldseam ({})", list.join(", "), from.join(", "), names.join(", ")));
+        sql.push_str(&format!(
+            "{} FROM unnest({}) AS goldseam ({})",
+            list.join(", "),
+            from.join(", "),
+            names.join(", ")
+        ));
         let mut replies = self.ask_shards(vec![Ask { values: given, ..Ask::new(shard, sql) }]).await?;
         let reply = replies.pop().ok_or_else(|| PgError::unsupported("a shard's answer is missing"))?;
         let oids = reply.columns.as_deref().and_then(merge::column_types).unwrap_or_default();
