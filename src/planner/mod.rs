@@ -30,10 +30,11 @@
 //!    all of them, and the shards of unsharded tables, must be one. If they are not, or nothing is fixed, several shards answer, provided
 //!    that each can by its own rows, and that the answers can be put together: [`local`] proves the one, [`gather`] does the other.
 //!    Whatever else is read gets a *bench* ([`bench`]): inputs that are fetched from the shards, and the statement itself over them.
-//! 6. **Writes.** INSERT needs the key of each row, as literal or parameter, and no column left to a sequence of its own on each shard.
-//!    ON CONFLICT must be about a unique key that contains the shard key. The shard key is not updated. Reference tables of several shards
-//!    are written to on all of them ([`reference`](mod@reference)). Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]). Triggers and rules may reach other shards, so tables that have them are not written to
-//!    unless the vschema says that they stay on theirs.
+//! 6. **Writes.** One shard is sent an INSERT if the key of each row is a literal or parameter and leads there. ON CONFLICT must be about a unique key
+//!    that contains the shard key. Over several shards an INSERT is split by rows, an UPDATE or DELETE must be local ([`spread`]); all else (rows of
+//!    a query, computed keys, rows of other shards, a new shard key, MERGE, writes in WITH) is done in steps ([`write`]). Reference tables of several
+//!    shards are written to on all of them ([`reference`](mod@reference)). Triggers and rules may reach other shards, so tables that have them are
+//!    not written to unless the vschema says that they stay on theirs.
 //! 7. **Functions.** A user's function that is not immutable may read any table: refused, unless its text can only compute
 //!    ([`Function::closed`](crate::catalog::Function::closed)) or the vschema declares it. Functions
 //!    whose state is the connection's pin the session; advisory locks and their like are taken on the home shard, and not together

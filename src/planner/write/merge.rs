@@ -27,6 +27,12 @@ use crate::sql::TokenKind;
 use crate::sql::classify::name_of;
 use crate::vschema::TablePlacement;
 
+/// Words of the grammar that may stand before a parenthesis, and are no functions.
+const WORDS: &[&str] = &[
+    "all", "and", "any", "between", "by", "case", "else", "exists", "from", "group", "having", "in", "insert", "limit",
+    "not", "on", "or", "over", "row", "select", "set", "some", "then", "using", "values", "when", "where",
+];
+
 impl Dissection<'_> {
     /// The steps of a MERGE.
     pub fn merged(&mut self, merge: &Statement, rest: Range<usize>) -> Result<Merge, Missing> {
@@ -159,7 +165,8 @@ impl Dissection<'_> {
         let tokens = self.tokens();
         for at in self.body.clone() {
             let name = tokens.get(at).and_then(|token| name_of(self.text, token)).unwrap_or_default();
-            if tokens.kind(at + 1) == Some(TokenKind::LeftParen) && functions::is_erratic(&name) {
+            let called = tokens.kind(at + 1) == Some(TokenKind::LeftParen) && !WORDS.contains(&name.as_ref());
+            if called && functions::is_erratic(&name) {
                 return Err(refuse::construct("a volatile function in MERGE into a reference table"));
             }
         }
