@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::ask::{Ask, What};
-use super::outlet::{Outlet, move_rows};
+use super::outlet::{Outlet, count, move_rows};
 use super::{Assignment, Stop};
 use crate::error::PgError;
 use crate::plan::{Plan, Steps};
@@ -170,16 +170,22 @@ impl Session {
         }
         match &mut portal.stage {
             Stage::Kept { rows, tag } => {
-                let most = if limit == 0 { u64::MAX } else { limit };
-                let moved = move_rows(rows, &mut self.client.outgoing, most);
-                if moved == most {
+                let mut moved = move_rows(rows, &mut self.client.outgoing, limit.max(1));
+                if limit > 0 && moved == limit {
                     encode::portal_suspended(&mut self.client.outgoing);
                     return Ok(());
                 }
+                if limit == 0 {
+                    moved += count(rows);
+                    self.client.outgoing.unsplit(std::mem::take(rows));
+                }
                 let mut tag = std::mem::take(tag);
-                // A query's tag counts the rows of its last Execute only (`PortalRun`).
-                if tag.starts_with(b"SELECT") {
-                    tag = format!("SELECT {moved}").into_bytes();
+                // As in PostgreSQL, the last tag counts the rows of the last Execute, if there are rows at all.
+                if portal.description.as_ref().is_some_and(|message| message.first() == Some(&b'T'))
+                    && let Some(space) = tag.iter().rposition(|byte| *byte == b' ')
+                {
+                    tag.truncate(space + 1);
+                    tag.extend_from_slice(moved.to_string().as_bytes());
                 }
                 command_complete(&mut self.client.outgoing, &tag);
                 portal.stage = Stage::Over { tag };
