@@ -124,7 +124,10 @@ pub(super) fn is_whole(context: &Context<'_>, view: &Relation) -> bool {
     let undeclared = context.vschema.undeclared.map(|keyspace| context.vschema.keyspace(keyspace));
     let declared =
         context.vschema.table(&view.schema, &view.name).map(|table| context.vschema.keyspace(table.keyspace));
-    let Some([shard]) = declared.or(undeclared).map(|keyspace| keyspace.shards.as_slice()) else { return false };
+    let shard = match (declared.or(undeclared).map(|keyspace| keyspace.shards.as_slice()), view.shards.as_slice()) {
+        (Some([shard]), _) | (_, [shard]) => shard,
+        _ => return false,
+    };
     view.shards.contains(shard) && reads_only(context, view, *shard, 0)
 }
 

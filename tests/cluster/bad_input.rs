@@ -92,7 +92,7 @@ fn a_workbench_that_is_full_says_so_and_leaves_nothing() {
             assert_eq!((reply.code(), reply.status), ("54000", 'I'), "{limit}: {sql}: {reply:?}");
             assert!(reply.rows.is_empty());
         }
-        let reply = client.query("INSERT INTO facts SELECT rank() OVER (ORDER BY id) + 5000, 'x' FROM items");
+        let reply = client.query("INSERT INTO facts SELECT rank() OVER (ORDER BY n, id) + 5000, 'x' FROM items");
         assert_eq!(reply.code(), "54000", "{limit}: {reply:?}");
         client.ok("BEGIN");
         client.ok("UPDATE items SET note = 'changed'");

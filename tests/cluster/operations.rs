@@ -83,8 +83,7 @@ fn a_shard_that_dies_in_mid_statement_costs_that_statement() {
         far.ok("BEGIN");
         far.ok(&on(&own, 0));
         pinned.ok("BEGIN");
-        pinned.ok(&on(&own, 1));
-        pinned.ok("CREATE TEMP TABLE mine (a int)");
+        pinned.ok(&format!("DECLARE mine CURSOR WITH HOLD FOR SELECT note FROM items WHERE id = {}", own.keys[1]));
         pinned.ok("COMMIT");
         busy.start(&sleeps);
         eventually("the statement runs", || {
@@ -114,7 +113,7 @@ fn a_shard_that_dies_in_mid_statement_costs_that_statement() {
         assert_eq!(busy.one("SHOW work_mem"), "7MB");
         // What only the lost connection had is gone, and said to be.
         eventually("the session goes on", || pinned.query("SELECT 1").code().is_empty());
-        assert_eq!(pinned.query("SELECT * FROM mine").code(), "42P01");
+        assert_eq!(pinned.query("FETCH ALL FROM mine").code(), "34000");
     }
 }
 
@@ -283,7 +282,7 @@ fn the_console_is_for_operators() {
     }
     let mut console = own.console(program.port);
     for row in console.table("SHOW HELP").iter().filter(|row| row["command"].starts_with("SHOW ")) {
-        console.ok(&row["command"]);
+        console.ok(row["command"].split(" [").next().unwrap());
     }
     console.ok("  show   clients ; ");
     assert_eq!(console.query("DROP EVERYTHING").code(), "42601");

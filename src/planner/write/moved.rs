@@ -34,6 +34,9 @@ struct Clauses {
     returning: Range<usize>,
 }
 
+/// The tokens of a column's new value, none for DEFAULT, and the column.
+type Assigned = (Option<Range<usize>>, String);
+
 impl Dissection<'_> {
     /// The steps of an UPDATE that sets a column of the shard key; none if it does not.
     pub fn moved(&mut self, update: &Update, rest: Range<usize>) -> Result<Option<Move>, Missing> {
@@ -166,12 +169,7 @@ impl Dissection<'_> {
     }
 
     /// Of one assignment the value of each column: its tokens, none for DEFAULT.
-    fn values_of(
-        &self,
-        term: Range<usize>,
-        value: &Expr,
-        targets: &[String],
-    ) -> Result<Vec<(Option<Range<usize>>, String)>, PgError> {
+    fn values_of(&self, term: Range<usize>, value: &Expr, targets: &[String]) -> Result<Vec<Assigned>, PgError> {
         let uncertain = || refuse::construct("this form of SET");
         let tokens = self.tokens();
         let equals = tokens.outer(&term).into_iter().find(|at| tokens.word(*at) == "=").ok_or_else(uncertain)?;

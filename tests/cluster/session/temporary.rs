@@ -57,7 +57,7 @@ fn a_temporary_table_is_made_of_a_query_over_several_shards() {
         &format!("SELECT count(*) AS n, sum(n) INTO TEMP u {all}"),
         "SELECT * FROM u",
         "BEGIN",
-        &format!("CREATE TEMPORARY TABLE v (a, b) ON COMMIT DROP AS SELECT i.id, t.twice FROM items i JOIN t USING (id) WHERE i.id IN (A0, A1, B0)"),
+        "CREATE TEMPORARY TABLE v (a, b) ON COMMIT DROP AS SELECT i.id, t.twice FROM items i JOIN t USING (id) WHERE i.id IN (A0, A1, B0)",
         "SELECT * FROM v ORDER BY a",
         "UPDATE items SET n = 91 WHERE id = B1",
         "COMMIT",

@@ -162,13 +162,6 @@ impl World {
     pub fn shard(&self, n: usize) -> Wire {
         self.connect_to(self.cluster.servers[n].port())
     }
-
-    /// Proxy and plain server answer the same; the order counts where the statement has one.
-    #[track_caller]
-    pub fn same(&self, sql: &str) -> Reply {
-        let (mut proxy, mut plain) = (self.connect(), self.plain());
-        same(&mut proxy, &mut plain, sql)
-    }
 }
 
 /// Two sessions answer the same.
