@@ -139,6 +139,7 @@ impl Planner<'_> {
             }
             return self.user_function(&bare);
         }
+        refuse::of_connection(&bare)?;
         self.home_unless_placed |= functions::speaks_of_oids(&bare);
         self.objects |= functions::speaks_of_oids(&bare);
         self.tree.volatile += usize::from(functions::is_erratic(&bare));
@@ -154,7 +155,8 @@ impl Planner<'_> {
             Class::Plain => self.attached |= functions::reads_catalog(&bare),
             Class::Moment => {
                 self.floating = false;
-                self.timed = true;
+                // How long it sleeps says nothing of the time.
+                self.timed |= !matches!(bare.as_str(), "pg_sleep" | "pg_sleep_for");
             }
             Class::Home => self.at_home(&bare),
             Class::SessionLock => {

@@ -6,6 +6,20 @@ use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::vschema::Vschema;
 
+/// A system view, or its function, that speaks of what a connection to a shard holds: that is Goldseam's, and not what the session has.
+pub(super) fn of_connection(name: &str) -> Result<(), PgError> {
+    match name {
+        "pg_cursors" | "pg_cursor" | "pg_prepared_statements" | "pg_prepared_statement" => Err(PgError::unsupported(
+            format!("{name} is not supported"),
+        )
+        .with_detail(
+            "A shard's connection has cursors and prepared statements of Goldseam's, and not all of the session's.",
+        )
+        .with_hint("Ask a shard's server, past Goldseam, what its connections hold.")),
+        _ => Ok(()),
+    }
+}
+
 /// A construct that no rule covers.
 pub fn construct(what: &str) -> PgError {
     PgError::unsupported(format!("Goldseam does not support {what} yet"))

@@ -76,6 +76,7 @@ impl Planner<'_> {
         match place {
             // An object has another OID on every shard, and clients carry OIDs from one catalog query to the next.
             Place::System => {
+                refuse::of_connection(&bare)?;
                 self.home_unless_placed = true;
                 self.objects = true;
                 self.spoil("system catalogs");

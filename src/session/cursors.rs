@@ -32,7 +32,17 @@ pub(super) struct Cursor {
 impl Session {
     /// Where a statement goes that names a cursor, if that is known; else where it would go anyhow.
     pub(super) fn toward_cursor(&self, destination: Destination, text: &str) -> Destination {
-        if destination != Destination::Attached || self.cursors.is_empty() {
+        if self.cursors.is_empty() {
+            return destination;
+        }
+        // Whether the name is free can only be told where it was used.
+        if matches!(destination, Destination::Attached | Destination::Any(_))
+            && may_declare(text)
+            && let Command::Declare { name, .. } = sql::classify(text)
+        {
+            return self.cursor_shard(&name).map_or(destination, Destination::Shard);
+        }
+        if destination != Destination::Attached {
             return destination;
         }
         let name = match sql::classify(text) {
@@ -63,6 +73,11 @@ impl Session {
         {
             if self.is_declared(&name) {
                 return Err(PgError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
+            }
+            if self.cursor_shard(&name).is_some_and(|known| known != shard) {
+                return Err(PgError::unsupported(format!("cursor \"{name}\" was declared on another shard"))
+                    .with_detail("A server knows only the names of its own cursors.")
+                    .with_hint("Close it first, or use another name."));
             }
             self.open_cursor(&name, shard, hold)?;
         }

@@ -82,10 +82,9 @@ impl Job {
         };
         if plan.effects.timed {
             // The time has to be in the text before it goes to several shards.
-            return Err(PgError::new(
-                SqlState::INTERNAL_ERROR,
-                "the time of a statement over several shards is missing",
-            ));
+            return Err(PgError::unsupported("the time in this statement over several shards")
+                .with_detail("Each shard would take the time from its own clock.")
+                .with_hint("Give the time as a parameter or a literal."));
         }
         if plan.effects.pin.is_some() || plan.effects.ddl || plan.effects.sets {
             return Err(PgError::unsupported(
