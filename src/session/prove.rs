@@ -11,7 +11,7 @@ use super::relay::Expect;
 use super::route::Destination;
 use super::statements::Statement;
 use super::{Session, Trouble};
-use crate::plan::Steps;
+use crate::plan::{Steps, Work};
 use crate::protocol::{encode, request};
 
 impl Session {
@@ -129,8 +129,16 @@ impl Session {
 impl crate::plan::Route {
     /// Whether a shard has all the tables that the statement names.
     fn tables_are_on(&self, shard: crate::types::ShardId, vschema: &crate::vschema::Vschema) -> bool {
-        let bench = self.work.as_ref().is_some_and(|work| work.always && matches!(work.steps, Steps::Bench(_)));
-        if !bench && self.fixed.is_none() && self.gather.is_none() && self.keyed.is_empty() && self.keyspaces.is_empty()
+        let told = |work: &Work| match &work.steps {
+            Steps::Bench(_) => work.always,
+            Steps::Write(write) => write.describers.is_some(),
+            _ => false,
+        };
+        if !self.work.as_ref().is_some_and(|work| told(work))
+            && self.fixed.is_none()
+            && self.gather.is_none()
+            && self.keyed.is_empty()
+            && self.keyspaces.is_empty()
         {
             return true;
         }
@@ -145,6 +153,12 @@ impl crate::plan::Route {
             // Nobody, where the tables are on different shards: then the home shard says what it misses.
             let shards = bench.describers(vschema);
             return Some(if shards.is_empty() { vec![vschema.home()] } else { shards });
+        }
+        if let Some(work) = &self.work
+            && let Steps::Write(write) = &work.steps
+            && let Some(shards) = write.describers.as_ref().filter(|shards| !shards.is_empty())
+        {
+            return Some(shards.clone());
         }
         if let Some(shard) = self.fixed {
             return Some(vec![shard]);

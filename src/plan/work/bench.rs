@@ -74,6 +74,10 @@ impl Plan {
     /// It is over tables of which no shard has all.
     pub fn tables_are_apart(&self, vschema: &Vschema) -> bool {
         let Verdict::Route(Route { work: Some(work), .. }) = &self.verdict else { return false };
-        work.always && matches!(&work.steps, Steps::Bench(bench) if bench.describers(vschema).is_empty())
+        match &work.steps {
+            Steps::Bench(bench) => work.always && bench.describers(vschema).is_empty(),
+            Steps::Write(write) => write.describers.as_ref().is_some_and(Vec::is_empty),
+            _ => false,
+        }
     }
 }

@@ -18,8 +18,9 @@ pub struct Write {
     pub sources: Vec<Source>,
     /// What is done with their rows.
     pub last: Last,
-    /// All tables of the statement are on every shard of this keyspace: one of them can say what its parameters and columns are.
-    pub describer: Option<KeyspaceId>,
+    /// The shards that have all tables of the statement: one of them can say what its parameters and columns are. Empty where its tables are
+    /// apart; nothing where it names no table that has a place.
+    pub describers: Option<Vec<ShardId>>,
     /// For people: what happens.
     pub reasons: Vec<String>,
 }

@@ -25,7 +25,7 @@ use crate::planner::scope::{self, Place};
 use crate::planner::{Context, Planner, refuse};
 use crate::sql::{Token, TokenKind};
 use crate::sqlstate::SqlState;
-use crate::types::KeyspaceId;
+use crate::types::ShardId;
 
 /// The same plan, with a way in steps where it has no other.
 pub fn plan_in_steps(context: &Context<'_>, text: &str, tokens: &[Token], statement: &Statement, plan: Plan) -> Plan {
@@ -129,7 +129,7 @@ impl Dissection<'_> {
             Statement::Query(query) => (query.with.as_ref(), main_of(query)),
             statement => (None, Some(statement)),
         };
-        let describer = self.common_keyspace(statement);
+        let describers = self.describers(statement);
         let mut written = HashSet::new();
         let start = match with {
             Some(with) => self.with(with, &mut written)?,
@@ -156,7 +156,7 @@ impl Dissection<'_> {
         let mut reasons: Vec<String> =
             self.sources.iter().map(|source| format!("{}: run first, its rows are kept", source.label)).collect();
         reasons.push(told(&last));
-        Ok(Write { sources: self.sources, last, describer, reasons })
+        Ok(Write { sources: self.sources, last, describers, reasons })
     }
 
     /// What is done with the sources' rows.
@@ -296,21 +296,23 @@ impl Dissection<'_> {
         })
     }
 
-    /// The keyspace in which all of the statement's tables are.
-    fn common_keyspace(&self, statement: &Statement) -> Option<KeyspaceId> {
+    /// The shards that have all of the statement's tables, if it names any.
+    fn describers(&self, statement: &Statement) -> Option<Vec<ShardId>> {
         let mut tables = Tables { names: Vec::new() };
         let _ = statement.visit(&mut tables);
-        let mut common = None;
+        let mut common: Option<Vec<ShardId>> = None;
         for parts in &tables.names {
-            match scope::place(&self.context, parts) {
-                Ok(Place::Sharded { table, .. } | Place::Reference { table, .. }) => match common {
-                    None => common = Some(table.keyspace),
-                    Some(known) if known == table.keyspace => {}
-                    Some(_) => return None,
-                },
-                Ok(Place::Single { .. }) => return None,
-                _ => {}
-            }
+            let shards = match scope::place(&self.context, parts) {
+                Ok(Place::Sharded { table, .. } | Place::Reference { table, .. }) => {
+                    self.context.vschema.keyspace(table.keyspace).shards.clone()
+                }
+                Ok(Place::Single { shard, .. }) => vec![shard],
+                _ => continue,
+            };
+            common = Some(match common {
+                None => shards,
+                Some(known) => known.into_iter().filter(|shard| shards.contains(shard)).collect(),
+            });
         }
         common
     }

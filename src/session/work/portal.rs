@@ -108,7 +108,10 @@ impl Session {
         if let Steps::Bench(bench) = &job.work.steps {
             return self.columns_of_bench(job, bench).await;
         }
-        let shard = self.state.vschema.home();
+        let shard = match &job.work.steps {
+            Steps::Write(write) if write.describers.is_some() => self.describer_of(write).ok_or_else(apart)?,
+            _ => self.state.vschema.home(),
+        };
         self.enlist_for(&job.effects, &[shard]).await?;
         let types = job.statement.as_ref().map(|statement| statement.types.clone()).unwrap_or_default();
         let ask = Ask { what: What::Describe, types, ..Ask::new(shard, job.text.clone()) };
@@ -208,4 +211,10 @@ impl Session {
         self.portals.retain(|(known, _)| known != name);
         Ok(true)
     }
+}
+
+/// A write whose tables no shard has all of cannot be described.
+pub(super) fn apart() -> PgError {
+    PgError::unsupported("describing a write whose tables are on shards that differ")
+        .with_hint("Send it in the simple protocol, or read the other tables' rows with a statement of its own.")
 }

@@ -91,8 +91,7 @@ impl Session {
             kept: Vec::new(),
             staged: Vec::new(),
         };
-        let Some(keyspace) = write.describer else { return Ok(course) };
-        let shard = self.first_of(keyspace);
+        let Some(shard) = self.describer_of(write) else { return Ok(course) };
         self.enlist_reading(&[shard]).await?;
         let ask = Ask { what: What::Describe, types: declared, rewritten: false, ..Ask::new(shard, job.text.clone()) };
         let mut replies = self.ask_shards(vec![ask]).await?;
@@ -101,6 +100,14 @@ impl Session {
             course.columns = Some(reply.columns);
         }
         Ok(course)
+    }
+
+    /// A shard that can describe the client's own text: the home shard, because clients ask its catalog for the types that they are told;
+    /// else another that has all of the tables.
+    pub(super) fn describer_of(&self, write: &Write) -> Option<ShardId> {
+        let shards = write.describers.as_deref().unwrap_or_default();
+        let home = self.state.vschema.home();
+        if shards.contains(&home) { Some(home) } else { shards.first().copied() }
     }
 
     /// The first shard of a keyspace.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::ask::{Ask, What};
+use super::super::portal::apart;
 use super::super::{Assignment, Stop};
 use super::Ready;
 use super::fetch::Types;
@@ -78,7 +79,7 @@ impl Session {
         let mut job = Assignment::new(plan, &statement.text)?;
         job.statement = Some(statement.clone());
         let work = job.work.clone();
-        let Steps::Bench(bench) = &work.steps else { return Err(Trouble::Skipped) };
+        let Steps::Bench(bench) = &work.steps else { return Err(apart().into()) };
         let told = self.ask_apart(&job, bench).await;
         if self.transaction.is_idle() {
             self.release_unused();
