@@ -98,7 +98,7 @@ pub const TABLES: &[Table] = &[
             ("tz", Sorted),
             ("ts", Time),
             ("tstz", Time),
-            ("iv", Interval),
+            // Not `iv`: of equal intervals that are written differently (1 mon, 30 days) any may stand for the group.
             ("u", Sorted),
             ("j", Opaque),
             ("jb", Sorted),
