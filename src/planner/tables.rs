@@ -9,7 +9,11 @@ use super::from::alias_columns;
 use super::scope::{self, Instance, Place};
 use super::{Planner, Use, refuse};
 use crate::error::PgError;
+use crate::sqlstate::SqlState;
 use crate::types::KeyType;
+
+/// Tables that one statement may name: a text with more is a mistake or an attack, and what is known of each is kept while it is planned.
+const MOST_TABLES: usize = 1_000;
 
 impl Planner<'_> {
     /// A table's use, or a CTE's.
@@ -39,6 +43,11 @@ impl Planner<'_> {
         let origin = Origin::of(&place);
         let at = self.used(place, &parts, alias.map(|alias| (&alias.name, alias_columns(alias))))?;
         self.note_site(at, origin, name, alias);
+        if self.sites.len() > MOST_TABLES {
+            return Err(PgError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the statement names too many tables")
+                .with_detail(format!("At most {MOST_TABLES} are planned."))
+                .with_hint("Split the statement."));
+        }
         Ok(at)
     }
 

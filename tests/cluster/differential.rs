@@ -240,7 +240,11 @@ async fn every_statement_is_answered_as_by_one_server_or_refused() {
     assert!(same > refused, "too much is refused for the comparison to show anything");
 }
 
+/// Rows of a made-up statement's answer that are worth comparing.
+const MOST_ROWS: usize = 20_000;
+
 #[tokio::test]
+#[ignore = "some of its products of tables are answered now and take minutes: cargo test --test cluster made_up -- --ignored"]
 async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("GOLDSEAM_SEED").unwrap_or(20_260_101);
@@ -251,6 +255,11 @@ async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
     let (mut same, mut refused, mut failed, mut differences) = (0, 0, 0, Vec::new());
     for n in 0..statements {
         let sql = generator.statement();
+        // Products of whole tables would compare nothing but memories.
+        let most = format!("SELECT 1 FROM ({sql}) q OFFSET {MOST_ROWS} LIMIT 1");
+        if oracle.query(&most, &[]).await.is_ok_and(|rows| !rows.is_empty()) {
+            continue;
+        }
         let found = if n % 2 == 0 { simple(&proxy, &sql).await } else { extended(&proxy, &sql, &[]).await };
         if let Answer::Error { code, message } = &found
             && is_refusal(code, message)

@@ -56,6 +56,8 @@ use crate::types::{KeyspaceId, ShardId};
 
 /// How many uses of tables a statement may have: each becomes an input, and its columns parameters.
 const MOST_TABLES: usize = 200;
+/// How many tokens it may have.
+const MOST_TOKENS: usize = 20_000;
 
 /// A part of the text, and what stands there instead.
 pub(super) type Edit = (Range<usize>, Vec<Piece>);
@@ -80,6 +82,10 @@ impl Planner<'_> {
             Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED => true,
             Err(_) => return routed,
         };
+        // A text of this size is a program's mistake or an attack: each of its terms would be looked at again for each table.
+        if self.body.len() > MOST_TOKENS {
+            return routed;
+        }
         let walked = walked && tables(query) == self.met;
         let bench = if walked {
             if self.sites.iter().all(|site| matches!(site.origin, Origin::Elsewhere)) {
