@@ -68,6 +68,7 @@ mod gather;
 mod local;
 mod lookup;
 mod once;
+mod outputs;
 mod reference;
 mod refuse;
 mod route;
@@ -89,12 +90,13 @@ use sqlparser::ast::{SelectItem, Statement};
 
 use crate::catalog::Catalog;
 use crate::error::PgError;
-use crate::plan::{KeySource, Once, Pin, Plan, Route, Verdict, Work};
+use crate::plan::{Once, Pin, Plan, Route, Verdict, Work};
 use crate::sql::normalize::literal_kind;
 use crate::sql::{self, Limits, Token, TokenKind, parse};
-use crate::types::{KeyType, KeyspaceId, Oid, ShardId};
+use crate::types::{KeyspaceId, Oid, ShardId};
 use crate::vschema::{Table, Vschema};
-use facts::{Facts, Node};
+use facts::Facts;
+use outputs::{Output, Outputs};
 use scope::{Instance, Scope};
 use tree::Tree;
 
@@ -239,48 +241,6 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     let mut plan = write::plan_in_steps(context, text, tokens, &statement, plan);
     planner.complete(&statement, &mut plan.verdict);
     plan
-}
-
-/// One column that a query puts out.
-#[derive(Debug, Clone, Default)]
-struct Output {
-    /// `None` if PostgreSQL makes one up.
-    name: Option<String>,
-    /// The column it is, if it is one.
-    node: Option<Node>,
-    key_type: Option<KeyType>,
-    /// The value it is, if it is one.
-    source: Option<KeySource>,
-}
-
-/// What a query puts out.
-#[derive(Debug, Clone, Default)]
-struct Outputs {
-    columns: Vec<Output>,
-    /// These are all columns, in their order.
-    complete: bool,
-    /// What puts them out, in the [`tree`].
-    part: Option<usize>,
-}
-
-impl Outputs {
-    fn unknown() -> Outputs {
-        Outputs { columns: Vec::new(), complete: false, part: None }
-    }
-
-    fn rename(&mut self, names: &[String]) {
-        if names.is_empty() {
-            return;
-        }
-        if !self.complete {
-            // The n-th name may be about a column that is not known.
-            *self = Outputs { part: self.part, ..Outputs::unknown() };
-            return;
-        }
-        for (column, name) in self.columns.iter_mut().zip(names) {
-            column.name = Some(name.clone());
-        }
-    }
 }
 
 /// A query in WITH.

@@ -29,6 +29,7 @@ mod effects;
 mod extended;
 mod fresh;
 mod gate;
+mod greet;
 mod io;
 mod last_agent;
 mod layout;
@@ -48,6 +49,7 @@ mod sql_execute;
 mod sql_prepare;
 mod sync;
 mod temporary;
+mod trouble;
 mod work;
 
 pub mod client;
@@ -86,6 +88,7 @@ use settings::SessionSettings;
 use shared::{Shared, State};
 use statements::Statement;
 use transaction::Transaction;
+use trouble::{Over, Trouble};
 
 pub use shared::Reloader;
 
@@ -191,44 +194,6 @@ enum Change {
     Taken(Option<(String, Arc<Statement>)>),
 }
 
-/// Why a statement did not run to its end.
-enum Trouble {
-    /// The client is told, and the transaction fails.
-    Refused(Box<PgError>),
-    /// The same with a server's own error message, as it came.
-    Failed(bytes::Bytes),
-    /// An error was reported already: the statement is dropped.
-    Skipped,
-    /// The session is over.
-    Over(Over),
-}
-
-impl From<PgError> for Trouble {
-    fn from(error: PgError) -> Self {
-        Trouble::Refused(Box::new(error))
-    }
-}
-
-impl From<Over> for Trouble {
-    fn from(over: Over) -> Self {
-        Trouble::Over(over)
-    }
-}
-
-/// Why a session ends.
-enum Over {
-    /// The client said Terminate, or hung up.
-    Gone,
-    /// The client is told why.
-    Fatal(Box<PgError>),
-}
-
-impl From<PgError> for Over {
-    fn from(error: PgError) -> Self {
-        Over::Fatal(Box::new(error))
-    }
-}
-
 /// What a session starts with.
 pub struct Start {
     /// The client.
@@ -328,44 +293,6 @@ impl Session {
             }
         }
         self.leave().await;
-    }
-
-    /// Settings, key and the first ReadyForQuery. Settings that the client asked for at startup and that servers report are applied on a
-    /// backend first, because only a server knows how it prints them.
-    async fn greet(&mut self) -> Result<(), Over> {
-        // The login's last word (the server's SCRAM signature) waits to be sent with the rest; what attaching reports is said below.
-        let login = self.client.outgoing.len();
-        let trusted = |name: &str| matches!(name, "application_name" | "extra_float_digits");
-        if self.base.server.iter().any(|(name, _)| !trusted(name)) {
-            let shard = self.any_shard(None);
-            match self.attach(shard).await {
-                Ok(()) => {
-                    if let Some(index) = self.attached {
-                        self.reported = self.held[index].lease.parameters.clone();
-                    }
-                }
-                Err(Trouble::Refused(mut error)) => {
-                    error.severity = crate::error::Severity::Fatal;
-                    return Err(Over::Fatal(error));
-                }
-                Err(Trouble::Skipped | Trouble::Failed(_)) => {}
-                Err(Trouble::Over(over)) => return Err(over),
-            }
-            self.detach();
-            self.decode = settings::decode_context(&self.reported);
-        } else if let Some(backend::Value::Plain(name) | backend::Value::Sql(name)) =
-            self.base.server.get("application_name")
-        {
-            self.reported.set("application_name", name);
-        }
-        self.client.outgoing.truncate(login);
-        encode::authentication_ok(&mut self.client.outgoing);
-        for (name, value) in self.reported.iter() {
-            encode::parameter_status(&mut self.client.outgoing, name, value);
-        }
-        encode::backend_key_data(&mut self.client.outgoing, self.handle.pid, &self.handle.secret());
-        encode::ready_for_query(&mut self.client.outgoing, b'I');
-        Ok(())
     }
 
     async fn serve(&mut self) -> Result<(), Over> {
