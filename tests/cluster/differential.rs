@@ -240,11 +240,22 @@ async fn every_statement_is_answered_as_by_one_server_or_refused() {
     assert!(same > refused, "too much is refused for the comparison to show anything");
 }
 
-/// Rows of a made-up statement's answer that are worth comparing.
-const MOST_ROWS: usize = 20_000;
+/// What PostgreSQL expects a statement to cost at most, in units of its planner, that is worth comparing; the tables' products have tenfold that.
+const MOST_COST: f64 = 100_000.0;
+
+/// Whether PostgreSQL expects to be done with a statement soon, with few rows. One with an error is small.
+async fn is_small(oracle: &Client, sql: &str) -> bool {
+    let Ok(answer) = oracle.simple_query(&format!("EXPLAIN (FORMAT JSON) {sql}")).await else { return true };
+    let text = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let plan: serde_json::Value = serde_json::from_str(text.unwrap()).unwrap();
+    let number = |name: &str| plan[0]["Plan"][name].as_f64().unwrap_or(f64::INFINITY);
+    number("Total Cost") <= MOST_COST && number("Plan Rows") <= MOST_COST
+}
 
 #[tokio::test]
-#[ignore = "some of its products of tables are answered now and take minutes: cargo test --test cluster made_up -- --ignored"]
 async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("GOLDSEAM_SEED").unwrap_or(20_260_101);
@@ -252,12 +263,14 @@ async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
     let fixture = fixture::get();
     let (proxy, oracle) = (fixture.proxy().await, fixture.oracle().await);
     let mut generator = Generator::new(seed);
-    let (mut same, mut refused, mut failed, mut differences) = (0, 0, 0, Vec::new());
+    // Staged rows have no index: what one server looks up for each row of a sub-query takes the workbench a scan.
+    proxy.batch_execute("SET statement_timeout = '5s'").await.unwrap();
+    let (mut same, mut refused, mut failed, mut large, mut slow, mut differences) = (0, 0, 0, 0, 0, Vec::new());
     for n in 0..statements {
         let sql = generator.statement();
-        // Products of whole tables would compare nothing but memories.
-        let most = format!("SELECT 1 FROM ({sql}) q OFFSET {MOST_ROWS} LIMIT 1");
-        if oracle.query(&most, &[]).await.is_ok_and(|rows| !rows.is_empty()) {
+        // A product of whole tables takes one server minutes too, and says nothing that a smaller one does not.
+        if !is_small(&oracle, &sql).await {
+            large += 1;
             continue;
         }
         let found = if n % 2 == 0 { simple(&proxy, &sql).await } else { extended(&proxy, &sql, &[]).await };
@@ -267,6 +280,11 @@ async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
             refused += 1;
             continue;
         }
+        if matches!(&found, Answer::Error { code, .. } if code == "57014") {
+            slow += 1;
+            println!("too slow: {sql}");
+            continue;
+        }
         let expected = if n % 2 == 0 { simple(&oracle, &sql).await } else { extended(&oracle, &sql, &[]).await };
         failed += usize::from(matches!(expected, Answer::Error { .. }));
         match compare(&sql, found, expected) {
@@ -274,7 +292,10 @@ async fn made_up_statements_are_answered_as_by_one_server_or_refused() {
             Err(difference) => differences.push(format!("seed {seed}, statement {n}: {sql}\n{difference}")),
         }
     }
-    println!("seed {seed}: {same} the same ({failed} of them errors), {refused} refused");
+    println!(
+        "seed {seed}: {same} the same ({failed} of them errors), {refused} refused, {large} too large, {slow} too slow"
+    );
+    assert!((large + slow) * 3 < statements, "too much is left out for the comparison to show anything");
     assert!(differences.is_empty(), "{} differences\n\n{}", differences.len(), differences.join("\n\n"));
     assert!(same > 0);
 }

@@ -137,7 +137,7 @@ fn parent_with_servers() -> (std::process::Child, PathBuf, Vec<u32>) {
 }
 
 #[test]
-#[ignore = "not a test: the process that the tests above kill"]
+#[ignore = "not a test but the process that the tests above start and kill: cargo test --test local hold_two_servers -- --ignored --nocapture"]
 fn hold_two_servers() {
     let cluster = start(2);
     let pids: Vec<String> = cluster.servers.iter().map(|server| server.pid().unwrap().to_string()).collect();

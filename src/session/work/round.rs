@@ -111,6 +111,11 @@ impl<'t> Round<'t> {
         !waits && self.turns.iter().all(Turn::is_over)
     }
 
+    /// How many questions have been answered.
+    fn done(&self) -> usize {
+        self.turns.iter().map(|turn| turn.done).sum()
+    }
+
     /// It has failed; what fails later does not count.
     fn fail(&mut self, stop: Stop) {
         // A client that is gone is not told anything: that is what matters then.
@@ -153,6 +158,7 @@ impl Session {
         self.handle.register(cx.waker());
         loop {
             let mut waits = false;
+            let done = round.done();
             for at in 0..round.turns.len() {
                 match self.poll_turn(round, at, cx) {
                     Ok(full) => waits |= full,
@@ -163,7 +169,8 @@ impl Session {
             if held > MOST {
                 round.fail(too_much(held).into());
             }
-            let mut moved = false;
+            // What waits for a question's end may have been looked at before that end came.
+            let mut moved = round.done() > done;
             if let (Some(taker), None) = (&mut round.taker, &round.failure) {
                 let Session { client, workbench, .. } = self;
                 match taker.poll(cx, &mut Desk { client: &mut client.outgoing, bench: Some(workbench) }) {
