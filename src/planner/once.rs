@@ -28,7 +28,7 @@ use crate::error::PgError;
 use crate::plan::once::{Part, Sequence, Source};
 use crate::plan::{Once, Route};
 use crate::sql::parse::byte_of;
-use crate::sql::{Token, TokenKind};
+use crate::sql::{Token, TokenKind, begins_clause};
 use insert::Supply;
 use sites::{Kind, Site, replaced, site};
 
@@ -349,25 +349,13 @@ impl Planner<'_> {
 
     /// Where the items of a list end that begins with the last such word outside of parentheses.
     fn list_ends(&self, word: &str) -> Option<Vec<u32>> {
-        const NEXT: &[&str] = &[
-            "from",
-            "where",
-            "group",
-            "having",
-            "window",
-            "order",
-            "limit",
-            "offset",
-            "fetch",
-            "for",
-            "union",
-            "intersect",
-            "except",
-            "into",
-        ];
         let tokens = self.tokens.get(self.body.clone())?;
         let depths = depths(tokens);
         let outside = |at: &usize| depths[*at] == 0;
+        let is_next = |at: usize| {
+            let token = tokens[at];
+            token.is(self.text, "from") || token.is(self.text, "into") || begins_clause(token, self.text)
+        };
         let mut hits = (0..tokens.len()).filter(outside).filter(|at| tokens[*at].is(self.text, word));
         let first = if word == "select" { hits.next()? } else { hits.next_back()? };
         let mut ends = Vec::new();
@@ -376,8 +364,7 @@ impl Planner<'_> {
             return None;
         }
         loop {
-            let over =
-                at >= tokens.len() || (depths[at] == 0 && NEXT.iter().any(|next| tokens[at].is(self.text, next)));
+            let over = at >= tokens.len() || (depths[at] == 0 && is_next(at));
             if over || (depths[at] == 0 && tokens[at].kind == TokenKind::Comma) {
                 ends.push(u32::try_from(self.body.start + at).ok()?);
             }

@@ -317,6 +317,7 @@ fn vschema(placement: DirectoryDefault) -> Vschema {
     let directory = Directory { shard: S0, placement, shards: vec![S0, S1], cache: 2 };
     let vindex = NamedVindex {
         name: "vip \"x\"".into(),
+        keyspace: crate::types::KeyspaceId(0),
         kind: "directory",
         vindex: Box::new(Unplaced),
         directory: Some(directory),

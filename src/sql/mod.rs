@@ -9,6 +9,7 @@
 
 pub mod anonymous;
 pub mod classify;
+pub mod clauses;
 pub mod command;
 pub mod comments;
 pub mod fetch;
@@ -23,6 +24,7 @@ pub mod trace;
 
 pub use anonymous::anonymous;
 pub use classify::classify;
+pub use clauses::begins_clause;
 pub use command::{Command, DiscardTarget, SetValue};
 pub use lexer::{Limits, Token, TokenKind, lex};
 pub use literal::{Literal, LiteralKind};

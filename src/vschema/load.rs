@@ -154,8 +154,8 @@ impl<'a> Loader<'a> {
                     let error = document.error(&["vindex", &name, "type"], format!("{kind} is no kind of vindex"));
                     return Err(error.nearest(wrong, vindex::KINDS.iter().map(|kind| kind.name)));
                 };
-                let keyspace = self.keyspace_of(document, &name, raw.0.get("keyspace"))?;
-                let keyspace = &self.vschema.keyspaces[usize::from(keyspace.0)];
+                let id = self.keyspace_of(document, &name, raw.0.get("keyspace"))?;
+                let keyspace = &self.vschema.keyspaces[usize::from(id.0)];
                 let members: Vec<(String, ShardId)> = keyspace
                     .shards
                     .iter()
@@ -165,7 +165,7 @@ impl<'a> Loader<'a> {
                 let Some(options) = document.value(&["vindex", &name]).and_then(options) else { continue };
                 let vindex = (kind.build)(options, &shards).map_err(|error| located(document, &name, error))?;
                 let directory = vindex.directory();
-                self.vschema.vindexes.push(NamedVindex { name, kind: kind.name, vindex, directory });
+                self.vschema.vindexes.push(NamedVindex { name, keyspace: id, kind: kind.name, vindex, directory });
             }
         }
         Ok(())

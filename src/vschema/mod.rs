@@ -140,6 +140,8 @@ pub struct Keyspace {
 pub struct NamedVindex {
     /// As the file calls it.
     pub name: String,
+    /// The keyspace whose shards it leads to.
+    pub keyspace: KeyspaceId,
     /// The name of its [`Kind`](crate::vindex::Kind).
     pub kind: &'static str,
     /// The rule itself.

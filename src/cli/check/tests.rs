@@ -31,8 +31,13 @@ impl Vindex for Integers {
 
 /// Two shards; customers and orders by the same vindex, visits by another, countries everywhere, settings on s0.
 fn layout() -> Vschema {
-    let vindex =
-        |name: &str| NamedVindex { name: name.into(), kind: "hash", vindex: Box::new(Integers), directory: None };
+    let vindex = |name: &str| NamedVindex {
+        name: name.into(),
+        keyspace: KeyspaceId(0),
+        kind: "hash",
+        vindex: Box::new(Integers),
+        directory: None,
+    };
     let sharded =
         |column: &str, vindex| TablePlacement::Sharded { columns: vec![column.into()], vindex: VindexId(vindex) };
     let tables = [

@@ -61,9 +61,37 @@ pub enum Manner {
     Within,
 }
 
+/// Objects that only the shards know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Indexes.
+    Index,
+    /// Extended statistics.
+    Statistics,
+}
+
+impl Held {
+    /// Whether a shard has the object whose name, as SQL, is the parameter.
+    pub fn question(self) -> &'static str {
+        match self {
+            Held::Index => "SELECT (pg_catalog.to_regclass($1) IS NOT NULL)::text",
+            // As `get_statistics_object_oid`: without a schema, the first of the search path.
+            Held::Statistics => {
+                "SELECT (EXISTS (SELECT FROM pg_catalog.pg_statistic_ext s \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace, pg_catalog.parse_ident($1) p \
+                 WHERE CASE WHEN pg_catalog.cardinality(p) > 1 THEN n.nspname = p[pg_catalog.cardinality(p) - 1] \
+                 ELSE pg_catalog.pg_statistics_obj_is_visible(s.oid) END \
+                 AND s.stxname = p[pg_catalog.cardinality(p)]))::text"
+            }
+        }
+    }
+}
+
 /// A list of names whose shards have to be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Holders {
+    /// What they are the names of.
+    pub kind: Held,
     /// The tokens of the whole list.
     pub list: Range<u32>,
     /// The tokens of each name.

@@ -270,7 +270,7 @@ impl Planner<'_> {
         };
         let mut depth = depth_of(start..last + 1)?;
         let mut end = last + 1;
-        while end < self.body.end && !word(end, ENDS) {
+        while end < self.body.end && !word(end, ENDS) && !self.begins_clause(end) {
             match kind(end)? {
                 TokenKind::LeftParen | TokenKind::LeftBracket => depth += 1,
                 TokenKind::RightParen | TokenKind::RightBracket if depth == 0 => break,
@@ -306,34 +306,9 @@ impl Planner<'_> {
     }
 }
 
-/// Words that follow a condition.
-const ENDS: &[&str] = &[
-    "and",
-    "where",
-    "group",
-    "having",
-    "window",
-    "order",
-    "limit",
-    "offset",
-    "fetch",
-    "for",
-    "union",
-    "intersect",
-    "except",
-    "join",
-    "inner",
-    "cross",
-    "natural",
-    "full",
-    "left",
-    "right",
-    "on",
-    "using",
-    "returning",
-    "when",
-    "set",
-];
+/// Words that follow a condition, beside those that begin a clause.
+const ENDS: &[&str] =
+    &["and", "join", "inner", "cross", "natural", "full", "left", "right", "on", "using", "returning", "when", "set"];
 
 /// Functions that are NULL where an argument is, and the same on all servers.
 const STRICT: &[&str] = &[

@@ -116,8 +116,6 @@ impl Planner<'_> {
 
     /// One past the clause's last token.
     fn grouping_end(&self, grouping: &Grouping) -> Option<usize> {
-        const ENDS: &[&str] =
-            &["having", "window", "order", "limit", "offset", "fetch", "for", "union", "intersect", "except"];
         let mut at = grouping.last? + 1;
         let mut depth = 0usize;
         while at < self.body.end {
@@ -129,7 +127,7 @@ impl Planner<'_> {
                     return self.closes_query(at).then_some(at);
                 }
                 TokenKind::RightParen | TokenKind::RightBracket => depth -= 1,
-                TokenKind::Word if depth == 0 && ENDS.iter().any(|word| token.is(self.text, word)) => return Some(at),
+                TokenKind::Word if depth == 0 && self.begins_clause(at) => return Some(at),
                 TokenKind::Comma | TokenKind::Semicolon if depth == 0 => return None,
                 _ => {}
             }

@@ -49,8 +49,8 @@ use crate::error::PgError;
 use crate::plan::gather::{Piece, Text};
 use crate::plan::work::Bench;
 use crate::plan::{Requirement, Route, Steps, Work};
-use crate::sql::TokenKind;
 use crate::sql::classify::name_of;
+use crate::sql::{self, TokenKind};
 use crate::sqlstate::SqlState;
 use crate::types::{KeyspaceId, ShardId};
 
@@ -63,6 +63,11 @@ const MOST_TOKENS: usize = 20_000;
 pub(super) type Edit = (Range<usize>, Vec<Piece>);
 
 impl Planner<'_> {
+    /// Whether a token is the first of a clause behind a FROM list.
+    fn begins_clause(&self, at: usize) -> bool {
+        self.tokens.get(at).is_some_and(|token| sql::begins_clause(*token, self.text))
+    }
+
     /// Gives the route of a read a way over inputs where it has no other, or not for all values. `walked`: the walk has met all of it.
     pub(super) fn with_bench(
         &mut self,

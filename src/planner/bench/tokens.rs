@@ -302,12 +302,12 @@ impl Planner<'_> {
                     }
                     let aliased = match kind(at) {
                         Some(TokenKind::QuotedName) => true,
-                        Some(TokenKind::Word) => !word(at, BEHIND),
+                        Some(TokenKind::Word) => !word(at, BEHIND) && !self.begins_clause(at),
                         _ => false,
                     };
                     spots.push(Spot { name: start..at, aliased, command: false });
                 }
-                (TokenKind::Word, Level::Query(Stand::From)) if !qualified && word(at, ENDS) => {
+                (TokenKind::Word, Level::Query(Stand::From)) if !qualified && self.begins_clause(at) => {
                     *level = Level::Query(Stand::Outside);
                     at += 1;
                 }
@@ -378,32 +378,6 @@ impl Planner<'_> {
     }
 }
 
-/// What may stand behind a table's name that is no alias.
-const BEHIND: &[&str] = &[
-    "where",
-    "group",
-    "having",
-    "window",
-    "order",
-    "limit",
-    "offset",
-    "fetch",
-    "union",
-    "intersect",
-    "except",
-    "join",
-    "inner",
-    "left",
-    "right",
-    "full",
-    "cross",
-    "natural",
-    "on",
-    "using",
-    "tablesample",
-    "returning",
-];
-
-/// What ends a FROM list.
-const ENDS: &[&str] =
-    &["where", "group", "having", "window", "order", "limit", "offset", "fetch", "union", "intersect", "except"];
+/// What may stand behind a table's name that is no alias, beside the words that begin a clause.
+const BEHIND: &[&str] =
+    &["join", "inner", "left", "right", "full", "cross", "natural", "on", "using", "tablesample", "returning"];

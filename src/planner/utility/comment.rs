@@ -5,8 +5,8 @@ use super::super::Context;
 use crate::error::PgError;
 use crate::sql::{Token, comments};
 use crate::sqlstate::SqlState;
+use crate::vschema::Vschema;
 use crate::vschema::alter::{Place, PlaceKind};
-use crate::vschema::{TablePlacement, Vschema};
 
 /// The place that the comments of a statement name; none if they say nothing of that.
 pub fn place(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Option<Place>, PgError> {
@@ -80,12 +80,8 @@ fn keyspace_of(vschema: &Vschema, kind: &PlaceKind) -> Result<String, PgError> {
     let name = |at: usize| vschema.keyspaces.get(at).map(|keyspace| keyspace.name.clone());
     let found = match kind {
         PlaceKind::Sharded { vindex, .. } => {
-            // Beside the other tables of its vindex.
-            let same = vschema.tables.values().find(|table| match table.placement {
-                TablePlacement::Sharded { vindex: id, .. } => vschema.vindex(id).name == *vindex,
-                _ => false,
-            });
-            same.map(|table| vschema.keyspace(table.keyspace).name.clone())
+            let known = vschema.vindexes.iter().find(|known| known.name == *vindex);
+            known.map(|known| vschema.keyspace(known.keyspace).name.clone())
         }
         PlaceKind::Unsharded { shard: Some(shard) } => {
             let id = vschema.shard(shard);

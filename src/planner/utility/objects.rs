@@ -11,7 +11,7 @@ use super::reader::Reader;
 use super::{alter, create};
 use crate::error::PgError;
 use crate::plan::Route;
-use crate::plan::work::definition::{Definition, Holders, Manner};
+use crate::plan::work::definition::{Definition, Held, Holders, Manner};
 use crate::sql::classify::name_of;
 use crate::sql::{Token, TokenKind, lex};
 
@@ -167,13 +167,28 @@ fn alteration(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, Pg
     if reader.eat("table") {
         return alter::table(context, reader);
     }
-    match reader.eat_any(&["index", "view", "sequence", "trigger", "policy", "rule", "system", "database", "schema"]) {
+    match reader.eat_any(&[
+        "index",
+        "statistics",
+        "view",
+        "sequence",
+        "trigger",
+        "policy",
+        "rule",
+        "system",
+        "database",
+        "schema",
+    ]) {
         Some("index") => {
             if reader.eat_all(&["all", "in"]) {
                 return Ok(homes::on_all(context, "indexes of a tablespace"));
             }
             let _ = reader.eat_exists();
-            held(context, reader)
+            held(context, reader, Held::Index)
+        }
+        Some("statistics") => {
+            let _ = reader.eat_exists();
+            held(context, reader, Held::Statistics)
         }
         Some("view" | "sequence") => {
             let _ = reader.eat_exists();
@@ -218,14 +233,14 @@ fn names(reader: &mut Reader<'_>) -> Vec<(Vec<String>, Range<usize>)> {
 }
 
 /// A statement about objects that only the shards know.
-fn held(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgError> {
+fn held(context: &Context<'_>, mut reader: Reader<'_>, kind: Held) -> Result<Route, PgError> {
     let names: Vec<Range<u32>> =
         names(&mut reader).into_iter().map(|(_, tokens)| tokens.start as u32..tokens.end as u32).collect();
     let (Some(first), Some(last)) = (names.first(), names.last()) else {
         return Ok(homes::on_all(context, "the same on every shard"));
     };
     let tokens = reader.tokens.len() as u32;
-    let holders = Some(Holders { list: first.start..last.end, names, tokens });
+    let holders = Some(Holders { kind, list: first.start..last.end, names, tokens });
     let definition = Definition { holders, ..homes::same(homes::everywhere(context)) };
     Ok(homes::route(definition, "the shards that have it"))
 }
@@ -237,6 +252,7 @@ fn removal(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgErr
         "view",
         "sequence",
         "index",
+        "statistics",
         "trigger",
         "policy",
         "rule",
@@ -256,8 +272,12 @@ fn removal(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgErr
         Some("index") => {
             let concurrently = reader.eat("concurrently");
             let _ = reader.eat_exists();
-            let route = held(context, reader)?;
+            let route = held(context, reader, Held::Index)?;
             Ok(if concurrently { homes::in_manner(route, Manner::OneByOne) } else { route })
+        }
+        Some("statistics") => {
+            let _ = reader.eat_exists();
+            held(context, reader, Held::Statistics)
         }
         Some("trigger" | "policy" | "rule") => on_table(context, reader, &["on"]),
         Some("database") => Err(of_a_server("DROP DATABASE")),
@@ -276,15 +296,26 @@ fn truncation(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, Pg
 /// What follows COMMENT ON or SECURITY LABEL ON.
 fn described(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgError> {
     let _ = reader.eat_any(&["foreign", "materialized"]);
-    let kind =
-        reader.eat_any(&["table", "view", "sequence", "column", "index", "constraint", "trigger", "policy", "rule"]);
+    let kind = reader.eat_any(&[
+        "table",
+        "view",
+        "sequence",
+        "column",
+        "index",
+        "statistics",
+        "constraint",
+        "trigger",
+        "policy",
+        "rule",
+    ]);
     match kind {
         Some("table" | "view" | "sequence") => Ok(match reader.qualified() {
             Some((parts, tokens)) => homes::about(context, &homes::relation(context, &parts), tokens),
             None => homes::on_all(context, "the same on every shard"),
         }),
         Some("column") => Ok(column(context, reader)),
-        Some("index") => held(context, reader),
+        Some("index") => held(context, reader, Held::Index),
+        Some("statistics") => held(context, reader, Held::Statistics),
         Some(_) => {
             let mut ahead = reader;
             match ahead.skip_to(&["on"]) && ahead.sees("domain") {
@@ -351,7 +382,7 @@ fn reindexed(context: &Context<'_>, mut reader: Reader<'_>) -> Result<Route, PgE
     let kind = reader.eat_any(&["index", "table", "schema", "database", "system"]);
     concurrently |= reader.eat("concurrently");
     let route = match kind {
-        Some("index") => held(context, reader)?,
+        Some("index") => held(context, reader, Held::Index)?,
         Some("table") => match reader.qualified() {
             Some((parts, tokens)) => homes::about(context, &homes::relation(context, &parts), tokens),
             None => homes::on_all(context, "a table"),

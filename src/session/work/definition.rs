@@ -183,7 +183,7 @@ impl Session {
         let mut homes: Vec<Vec<ShardId>> = Vec::with_capacity(holders.names.len());
         for name in &holders.names {
             let name = written(&job.text, tokens, name.start, name.end)?;
-            let sql = "SELECT (pg_catalog.to_regclass($1) IS NOT NULL)::text";
+            let sql = holders.kind.question();
             let replies =
                 self.ask_shards(sorted.iter().map(|shard| text_ask(*shard, sql, name.clone())).collect()).await?;
             let mut home = Vec::new();

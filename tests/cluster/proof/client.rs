@@ -185,7 +185,11 @@ impl Client {
                 b'G' => {
                     // In pieces that end within lines. A Sync that came before is not heard while COPY reads.
                     let pieces = data.chunks(data.len() / 3 + 1).map(|piece| (b'd', piece.to_vec()));
-                    let sync = (how == How::Binary).then(|| (b'S', Vec::new()));
+                    let sync = match how {
+                        How::Simple => None,
+                        How::Binary => Some((b'S', Vec::new())),
+                        How::Portions => Some((b'H', Vec::new())),
+                    };
                     self.wire.send(&pieces.chain([(b'c', Vec::new())]).chain(sync).collect::<Vec<_>>());
                 }
                 b'H' => binary_copy = body[0] == 1,

@@ -10,7 +10,6 @@ use super::{alone, ask_all, files, layouts, variable};
 use crate::statements::Case;
 
 #[test]
-#[ignore = "takes minutes: cargo test --test cluster proof::sessions -- --ignored"]
 fn what_is_written_to_several_shards_is_where_it_belongs() {
     let _alone = alone();
     let mut tally = Tally::default();
@@ -33,7 +32,6 @@ fn what_is_written_to_several_shards_is_where_it_belongs() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --test cluster proof::sessions -- --ignored"]
 fn sessions_over_several_shards_are_what_one_server_makes_of_them() {
     let _alone = alone();
     let mut tally = Tally::default();
@@ -53,7 +51,6 @@ fn sessions_over_several_shards_are_what_one_server_makes_of_them() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --test cluster proof::sessions -- --ignored"]
 fn what_is_defined_is_the_same_on_every_shard() {
     let _alone = alone();
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
