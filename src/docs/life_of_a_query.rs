@@ -25,8 +25,8 @@
 //!
 //! **4. A shard.** The route is filled in with this execution's values: the literals just lifted, or the parameters of a Bind, text or
 //! binary. [`types::key`](crate::types::key) reads a value exactly as PostgreSQL would or says that it cannot. The
-//! [`Vindex`](crate::vindex::Vindex) gives the shard: for a hash a few nanoseconds, for a directory perhaps a look into its table. All
-//! tables of the statement must lead to the same shard.
+//! [`Vindex`](crate::vindex::Vindex) gives the shard: for a hash a few nanoseconds, for a directory perhaps a look into its table. If all
+//! tables of the statement lead to the same shard, it goes there as it is; otherwise see [below](#more-than-one-shard).
 //!
 //! **5. A server connection.** If the session is inside a transaction it has one already, and the shard must be the same. Otherwise it
 //! borrows one from the [`pool`](crate::pool), usually without waiting and without a system call. Another client used it a moment ago, so
@@ -43,6 +43,15 @@
 //! tables, the [`topology`](crate::topology) reads the catalogs again, and with the new catalog old plans are no longer found.
 //!
 //! The second query of the same shape takes steps 1, 2, 4, 5 and 6. That is the path that has to be thin.
+//!
+//! # More than one shard
+//!
+//! Where it is proven that each shard can answer for its own rows, all are sent the statement (or what [`Gather`](crate::plan::Gather) makes of
+//! it) at once, and [`merge`](crate::merge) makes one answer of theirs. Everything else takes steps of its own, which the plan's
+//! [`Steps`](crate::plan::Steps) name: a query's inputs are fetched and a server, the workbench, runs the statement itself over them; rows of a
+//! write are found first and then go where their keys lead; a reference table is written on every shard; a definition is made on each. What
+//! must be one value for all of them is put into the text [first](super::once). The rows of all that come and go in rounds of questions to
+//! several servers, which `session/work.rs` describes.
 //!
 //! # The extended protocol
 //!

@@ -93,15 +93,7 @@ impl Session {
             return Err(self.failed_block().into());
         }
         if statement.is_command || (statement.validated.load(Ordering::Relaxed) && self.batch.unproven.is_empty()) {
-            if let Err(trouble) = self.prove_all().await {
-                self.forget_name(view.name);
-                return Err(trouble);
-            }
-            let mut answer = BytesMut::new();
-            encode::parse_complete(&mut answer);
-            self.answer(answer);
-            self.journal.push(Change::Given(view.name.to_owned()));
-            return Ok(());
+            return self.accept_parse(view.name).await;
         }
         let plan = self.plan_for(&statement);
         if let crate::plan::Verdict::Refuse(error) = &plan.verdict {
@@ -110,18 +102,23 @@ impl Session {
         }
         if plan.tables_are_apart(&self.state.vschema) {
             // No server can judge it: what is wrong with it shows when it is described or run.
-            if let Err(trouble) = self.prove_all().await {
-                self.forget_name(view.name);
-                return Err(trouble);
-            }
-            let mut answer = BytesMut::new();
-            encode::parse_complete(&mut answer);
-            self.answer(answer);
-            self.journal.push(Change::Given(view.name.to_owned()));
-            return Ok(());
+            return self.accept_parse(view.name).await;
         }
         self.batch.unproven.push(statement);
         self.journal.push(Change::Given(view.name.to_owned()));
+        Ok(())
+    }
+
+    /// Answers a Parse that no server has to judge; those before it are judged first.
+    async fn accept_parse(&mut self, name: &str) -> Result<(), Trouble> {
+        if let Err(trouble) = self.prove_all().await {
+            self.forget_name(name);
+            return Err(trouble);
+        }
+        let mut answer = BytesMut::new();
+        encode::parse_complete(&mut answer);
+        self.answer(answer);
+        self.journal.push(Change::Given(name.to_owned()));
         Ok(())
     }
 

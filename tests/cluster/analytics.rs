@@ -90,15 +90,9 @@ fn start(workload: &Workload) -> (Client, Client) {
         }
     });
     let folder = fixture.cluster.subfolder(&database).unwrap();
-    std::fs::write(folder.join("vschema.toml"), text).unwrap();
-    let mut config = format!(
-        "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n[auth.user.{USER}]\noperator = true\n[pool]\nsize = 6\nmin_idle = 0\n"
-    );
-    for (name, port) in names.iter().zip(&ports) {
-        config += &format!("[shard.{name}]\nprimary = \"postgres://{USER}@127.0.0.1:{port}/{database}\"\n");
-    }
-    std::fs::write(folder.join("goldseam.toml"), config).unwrap();
-    let proxy = fixture.runtime.block_on(fixture::start_proxy(&folder.join("goldseam.toml")));
+    let pool = "[pool]\nsize = 6\nmin_idle = 0";
+    let config = fixture::write_config(&folder, &text, USER, &ports[..SHARDS], &database, pool);
+    let proxy = fixture.runtime.block_on(fixture::start_proxy(&config));
     let mut clients = (Client::open(proxy, USER, &database), Client::open(ports[SHARDS], USER, &database));
     clients.0.wait_at_most(PATIENCE);
     clients.1.wait_at_most(PATIENCE);

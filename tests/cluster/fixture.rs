@@ -81,6 +81,26 @@ pub fn start_servers(count: usize) -> Cluster {
     Cluster::start(folder, &Spec::new(binaries, count)).unwrap()
 }
 
+/// Writes a vschema and the configuration of a proxy that trusts `user`, an operator, over shards `s0`, `s1`, ... on these ports. `more` stands
+/// behind the user, before the shards.
+pub fn write_config(folder: &Path, vschema: &str, user: &str, ports: &[u16], database: &str, more: &str) -> PathBuf {
+    std::fs::write(folder.join("vschema.toml"), vschema).unwrap();
+    let mut text = format!(
+        "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n[auth.user.{user}]\noperator = true\n{more}\n"
+    );
+    for (n, port) in ports.iter().enumerate() {
+        text += &format!("[shard.s{n}]\nprimary = \"postgres://{user}@127.0.0.1:{port}/{database}\"\n");
+    }
+    let config = folder.join("goldseam.toml");
+    std::fs::write(&config, text).unwrap();
+    config
+}
+
+/// The ports of so many of a cluster's servers.
+pub fn ports(cluster: &Cluster, count: usize) -> Vec<u16> {
+    cluster.servers.iter().take(count).map(|server| server.port()).collect()
+}
+
 /// Starts a proxy in this process over a configuration file, on the current runtime; its port.
 pub async fn start_proxy(config: &Path) -> u16 {
     let serving = Server::start(config).await.unwrap_or_else(|mistake| panic!("{mistake}"));

@@ -113,16 +113,7 @@ pub fn start() -> Servers {
         assert!(said.iter().all(|message| message.tag != b'E'), "{said:?}");
     }
     let folder = cluster.subfolder("proxy").unwrap();
-    std::fs::write(folder.join("vschema.toml"), VSCHEMA).unwrap();
-    let mut text = format!(
-        "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n[auth.user.{USER}]\noperator = true\n"
-    );
-    for n in 0..SHARDS {
-        let port = cluster.servers[n].port();
-        text += &format!("[shard.s{n}]\nprimary = \"postgres://{USER}@127.0.0.1:{port}/{USER}\"\n");
-    }
-    let config = folder.join("goldseam.toml");
-    std::fs::write(&config, text).unwrap();
+    let config = fixture::write_config(&folder, VSCHEMA, USER, &fixture::ports(&cluster, SHARDS), USER, "");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let port = runtime.block_on(fixture::start_proxy(&config));
     Servers { cluster, port, _runtime: runtime }

@@ -168,20 +168,7 @@ pub fn open(port: u16) -> Wire {
 pub fn config(cluster: &Cluster) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let folder = cluster.subfolder(&format!("once{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
-    std::fs::write(folder.join("vschema.toml"), VSCHEMA).unwrap();
-    let shards: String = (0..SHARDS)
-        .map(|n| {
-            let port = cluster.servers[n].port();
-            format!("[shard.s{n}]\nprimary = \"postgres://{USER}@127.0.0.1:{port}/{DATABASE}\"\n")
-        })
-        .collect();
-    let text = format!(
-        "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n\
-         [auth.user.{USER}]\noperator = true\n[auth.user.clerk]\n{shards}"
-    );
-    let config = folder.join("goldseam.toml");
-    std::fs::write(&config, text).unwrap();
-    config
+    fixture::write_config(&folder, VSCHEMA, USER, &fixture::ports(cluster, SHARDS), DATABASE, "[auth.user.clerk]")
 }
 
 /// A proxy in this process; its port.

@@ -151,15 +151,8 @@ fn layout(fixture: &Fixture, plan: &Plan) -> Layout {
     fill(plan, &vschema, &ports, &database, &oracle);
 
     let folder = fixture.cluster.subfolder(&database).unwrap();
-    std::fs::write(folder.join("vschema.toml"), text).unwrap();
-    let mut config = format!(
-        "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n[auth.user.{USER}]\noperator = true\n{POOL}"
-    );
-    for (name, port) in names.iter().zip(&ports) {
-        config += &format!("[shard.{name}]\nprimary = \"postgres://{USER}@127.0.0.1:{port}/{database}\"\n");
-    }
-    std::fs::write(folder.join("goldseam.toml"), config).unwrap();
-    let proxy = fixture.runtime.block_on(fixture::start_proxy(&folder.join("goldseam.toml")));
+    let config = fixture::write_config(&folder, &text, USER, &ports, &database, POOL);
+    let proxy = fixture.runtime.block_on(fixture::start_proxy(&config));
     let mut servers: Vec<Client> = ports.iter().map(|port| Client::open(*port, USER, &database)).collect();
     servers.push(Client::open(oracle.0, USER, &oracle.1));
     Layout { name: plan.name, icu: plan.icu, vschema, servers: Mutex::new(servers), database, oracle, proxy }

@@ -130,20 +130,7 @@ impl World {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let name = format!("bench{}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         let folder = self.cluster.subfolder(&name).unwrap();
-        std::fs::write(folder.join("vschema.toml"), VSCHEMA).unwrap();
-        let shards: String = (0..SHARDS)
-            .map(|n| {
-                let port = self.cluster.servers[n].port();
-                format!("[shard.s{n}]\nprimary = \"postgres://{USER}@127.0.0.1:{port}/{DATABASE}\"\n")
-            })
-            .collect();
-        let text = format!(
-            "listen = \"127.0.0.1:0\"\nvschema = \"vschema.toml\"\n[auth]\nmethod = \"trust\"\n\
-             [auth.user.{USER}]\noperator = true\n{shards}{extra}\n"
-        );
-        let config = folder.join("goldseam.toml");
-        std::fs::write(&config, text).unwrap();
-        config
+        fixture::write_config(&folder, VSCHEMA, USER, &fixture::ports(&self.cluster, SHARDS), DATABASE, extra)
     }
 
     pub fn connect(&self) -> Wire {
