@@ -156,7 +156,7 @@ impl Session {
             let groups = |shard: &ShardId| draft.groups.iter().filter(|other| other.contains(shard)).count();
             let Some(first) = group.iter().copied().min_by_key(groups) else { continue };
             self.enlist_for(&Effects::default(), &[first]).await?;
-            let read = ShardCatalog::read(&mut Own { session: self, shard: first, path: None }).await?;
+            let read = ShardCatalog::read(&mut Own { session: self, shard: first, settings: Vec::new() }).await?;
             let old = known.get(usize::from(first.0)).cloned().flatten();
             for shard in group {
                 let at = usize::from(shard.0);
@@ -219,8 +219,8 @@ fn holds(change: &Change, catalog: &Catalog) -> bool {
 struct Own<'s> {
     session: &'s mut Session,
     shard: ShardId,
-    /// The client's search_path, while another is set.
-    path: Option<String>,
+    /// The client's settings, by their names, while others are in force.
+    settings: Vec<(String, String)>,
 }
 
 impl Own<'_> {
@@ -237,11 +237,11 @@ impl Own<'_> {
         Ok(rows)
     }
 
-    /// Sets the search_path of the transaction; what it was.
-    async fn set_path(&mut self, path: String) -> Result<Option<String>, Stop> {
-        let sql = "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', $1, true)";
-        let values = vec![(Format::Text, Some(Bytes::from(path)))];
-        let rows = self.rows(Ask { types: vec![oid::TEXT], values, ..Ask::new(self.shard, sql) }).await?;
+    /// Changes a setting of the transaction; what it was.
+    async fn set(&mut self, name: &str, value: String) -> Result<Option<String>, Stop> {
+        let sql = "SELECT pg_catalog.current_setting($1), pg_catalog.set_config($1, $2, true)";
+        let values = [name.to_owned(), value].map(|text| (Format::Text, Some(Bytes::from(text)))).to_vec();
+        let rows = self.rows(Ask { types: vec![oid::TEXT; 2], values, ..Ask::new(self.shard, sql) }).await?;
         Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
     }
 }
@@ -253,13 +253,14 @@ impl Source for Own<'_> {
         // A reader with a connection to itself has a transaction of its own; here it is the client's, and is left as it was.
         match sql::classify(sql) {
             Command::Begin { .. } => Ok(Rows::new()),
-            Command::Set { name, value: SetValue::Text(path), .. } if name == "search_path" => {
-                self.path = self.set_path(path.into_owned()).await?;
+            Command::Set { name, value: SetValue::Text(value), .. } => {
+                let before = self.set(&name, value.into_owned()).await?;
+                self.settings.extend(before.map(|before| (name.to_string(), before)));
                 Ok(Rows::new())
             }
             Command::Commit { .. } => {
-                if let Some(path) = self.path.take() {
-                    self.set_path(path).await?;
+                for (name, value) in std::mem::take(&mut self.settings) {
+                    self.set(&name, value).await?;
                 }
                 Ok(Rows::new())
             }

@@ -112,6 +112,8 @@ impl ShardCatalog {
         backend.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
         // So every name is printed with its schema, but for PostgreSQL's own.
         backend.query("SET LOCAL search_path TO pg_catalog").await?;
+        // Compiling the question about columns takes 200 ms, answering it 7.
+        backend.query("SET LOCAL jit TO off").await?;
         let server = backend.query(queries::SERVER).await?;
         let relations = backend.query(queries::RELATIONS).await?;
         let columns = backend.query(queries::COLUMNS).await?;
