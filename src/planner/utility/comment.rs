@@ -97,11 +97,14 @@ fn keyspace_of(vschema: &Vschema, kind: &PlaceKind) -> Result<String, PgError> {
         }
         _ => None,
     };
-    let spread: Vec<usize> =
-        (0..vschema.keyspaces.len()).filter(|at| vschema.keyspaces[*at].shards.len() > 1).collect();
-    let only = match (&spread[..], vschema.keyspaces.len()) {
-        ([only], _) => name(*only),
-        (_, 1) => name(0),
+    let all = 0..vschema.keyspaces.len();
+    let spread: Vec<usize> = all.clone().filter(|at| vschema.keyspaces[*at].shards.len() > 1).collect();
+    // One that was made to be spread has vindexes, however many shards it has now.
+    let keyed = all.filter(|at| vschema.vindexes.iter().any(|vindex| usize::from(vindex.keyspace.0) == *at));
+    let keyed: Vec<usize> = keyed.collect();
+    let only = match (&spread[..], &keyed[..], vschema.keyspaces.len()) {
+        ([only], ..) | ([], [only], _) => name(*only),
+        (.., 1) => name(0),
         _ => None,
     };
     found.or(only).ok_or_else(|| {
