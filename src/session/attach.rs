@@ -3,7 +3,7 @@
 use super::effects::After;
 use super::registry::{CancelTarget, Status};
 use super::relay::Expect;
-use super::{Held, Session, Trouble};
+use super::{Held, Session, Trouble, gate};
 use crate::config::PoolMode;
 use crate::plan::Pin;
 use crate::protocol::request;
@@ -48,7 +48,12 @@ impl Session {
         let held = &mut self.held[index];
         if !std::sync::Arc::ptr_eq(&held.lease.settings, &wanted) && held.lease.settings != wanted {
             held.unnamed = None;
-            if let Err(error) = held.lease.sync_settings(&wanted).await {
+            // No server process is to be cancelled while it only gets its settings: a request is kept until that is done.
+            self.handle.set_status(Status::Waiting);
+            let synced = held.lease.sync_settings(&wanted).await;
+            self.handle.set_status(Status::Active);
+            let cancelled = self.handle.take_cancelled().then(gate::cancelled);
+            if let Err(error) = synced.and(cancelled.map_or(Ok(()), Err)) {
                 // A server's own refusal leaves the connection as it was; anything else taints it, and release closes it.
                 if held.pins.is_empty() {
                     self.drop_held(index).lease.release();

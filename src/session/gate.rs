@@ -14,6 +14,11 @@ pub(super) fn killed() -> Over {
     PgError::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").into()
 }
 
+/// What a cancel request tells a client whose statement has no server process yet.
+pub(super) fn cancelled() -> PgError {
+    PgError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
+}
+
 impl Session {
     /// Who it is, for whoever looks at it from outside.
     pub fn handle(&self) -> Arc<Handle> {
@@ -44,8 +49,7 @@ impl Session {
                 return Poll::Ready(Ok(()));
             }
             if self.handle.take_cancelled() {
-                let error = PgError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(cancelled().into()));
             }
             if !self.client.outgoing.is_empty()
                 && let Poll::Ready(Err(_)) = self.client.poll_send(cx)

@@ -192,8 +192,7 @@ impl Session {
                 return Poll::Ready(Err(gate::killed().into()));
             }
             if self.handle.take_cancelled() {
-                let error = PgError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(gate::cancelled().into()));
             }
             if self.client.incoming.len() < CLIENT_AHEAD
                 && let Poll::Ready(Ok(0) | Err(_)) = self.client.poll_fill(cx)
@@ -205,7 +204,14 @@ impl Session {
         .await;
         self.handle.set_status(Status::Active);
         self.meter.assigned(since.elapsed());
-        outcome
+        match outcome {
+            // It came together with the connection.
+            Ok(lease) if self.handle.take_cancelled() => {
+                lease.release();
+                Err(gate::cancelled().into())
+            }
+            outcome => outcome,
+        }
     }
 
     /// The attached backend broke. The client is told once, and its transaction has failed; the session lives on.

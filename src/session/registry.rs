@@ -92,6 +92,8 @@ impl Handle {
     pub fn set_status(&self, status: Status) {
         if status == Status::Waiting {
             self.activity.waits();
+            // What came too late for an earlier wait was not meant for what waits now.
+            self.cancelled.store(false, Ordering::Release);
         }
         self.status.store(status as u8, Ordering::Relaxed);
     }

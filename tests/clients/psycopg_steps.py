@@ -6,6 +6,7 @@ compared line by line with a plain PostgreSQL's. Tables: schema.sql beside this 
 
 import datetime
 import decimal
+import logging
 import sys
 import threading
 
@@ -15,6 +16,10 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 URL = sys.argv[1]
+# A pipeline that fails has two errors: the statement's, which is raised, and that of what was skipped after it. Where the second comes
+# while the first is being raised, psycopg logs it, with an address in memory and a port; whether it does depends on how the server's
+# bytes fall into packets, at a plain server as well (PostgreSQL flushes an ErrorResponse at once, the rest with the Sync).
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 # Far from the other programs' rows, so that all may run at once.
 BASE = 1_000_000
 
