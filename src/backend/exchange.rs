@@ -9,6 +9,7 @@ use crate::error::PgError;
 use crate::protocol::answer::{self, ErrorFields, tag};
 use crate::protocol::frame::HEADER;
 use crate::protocol::request;
+use crate::types::Oid;
 
 /// Rows in text form; `None` is NULL.
 pub type Rows = Vec<Vec<Option<String>>>;
@@ -69,6 +70,17 @@ impl Backend {
         }
         self.settings = settings.clone();
         Ok(())
+    }
+
+    /// Whether the server can parse a statement whose parameters have these types; 0 are inferred. Nothing of it stays.
+    ///
+    /// # Cancel safety
+    /// As [`Backend::query`].
+    pub async fn parse(&mut self, sql: &str, types: &[Oid]) -> Result<(), PgError> {
+        let mut out = BytesMut::with_capacity(sql.len() + 64);
+        request::parse(&mut out, "", sql, types.iter().copied());
+        request::sync(&mut out);
+        self.exchange(&out, None).await.map(drop)
     }
 
     /// Whether the server still answers: one round trip without a statement.

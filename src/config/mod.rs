@@ -207,6 +207,8 @@ pub struct Limits {
 /// Queries for which rows of several shards are put together on one server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workbench {
+    /// A server for nothing else; without one it is a shard's.
+    pub server: Option<Server>,
     /// Rows that one query may put together.
     pub max_rows: usize,
     /// Their bytes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::units::FOREVER;
+use super::validate::LEAST_LOADED;
 use super::{AuthMethod, Config, LogFormat, PoolMode, Server, SslMode};
 
 /// One setting.
@@ -106,6 +107,7 @@ impl Config {
         add("limits.max_prepared_per_session", limits.max_prepared_per_session.to_string());
         add("limits.drain_timeout", span(limits.drain_timeout));
         let workbench = &self.workbench;
+        add("workbench.server", workbench.server.as_ref().map_or(LEAST_LOADED.to_owned(), url));
         add("workbench.max_rows", workbench.max_rows.to_string());
         add("workbench.max_bytes", workbench.max_bytes.to_string());
         add("workbench.timeout", span(workbench.timeout));

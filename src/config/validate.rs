@@ -15,6 +15,8 @@ use crate::config::{
     verifier,
 };
 
+/// What the file says for a workbench on one of the shards.
+pub(super) const LEAST_LOADED: &str = "shard:<least loaded>";
 /// [`ShardId`](crate::types::ShardId) has 16 bits, and a proxy has not the sockets for more.
 const MAX_SHARDS: usize = 10_000;
 
@@ -63,7 +65,7 @@ impl Validator<'_> {
             auth: Auth { method, users },
             pool: self.pool(&raw.pool)?,
             limits: self.limits(&raw.limits)?,
-            workbench: self.workbench(&raw.workbench)?,
+            workbench: self.workbench(&raw.workbench, &shards)?,
             plan_cache: self.within(&["plan_cache"], raw.plan_cache.unwrap_or(10_000), 1, 10_000_000)?,
             shards,
             log: Log {
@@ -186,9 +188,34 @@ impl Validator<'_> {
         })
     }
 
-    fn workbench(&self, raw: &crate::config::raw::RawWorkbench) -> Result<Workbench, FileError> {
+    fn bench_server(&self, text: &str, shards: &[Shard]) -> Result<Server, FileError> {
+        let path = ["workbench", "server"];
+        let wrong = |(message, hint): (String, Option<String>)| {
+            let form = format!("Write postgres://user:password@host:port/database, or \"{LEAST_LOADED}\".");
+            FileError { hint: hint.or(Some(form)), ..self.document.error(&path, message) }
+        };
+        let mut server = url::parse(text).map_err(wrong)?;
+        server.sslrootcert = server.sslrootcert.map(|path| self.path(&path.to_string_lossy()));
+        let place = |server: &Server| (server.host.clone(), server.port, server.database.clone());
+        let taken = shards.iter().find(|shard| {
+            std::iter::once(&shard.primary).chain(&shard.replicas).any(|other| place(other) == place(&server))
+        });
+        match taken {
+            Some(shard) => {
+                let message = format!("this is a database of shard \"{}\"", shard.name);
+                Err(self.document.error(&path, message).hint("A workbench of its own is a database without tables."))
+            }
+            None => Ok(server),
+        }
+    }
+
+    fn workbench(&self, raw: &crate::config::raw::RawWorkbench, shards: &[Shard]) -> Result<Workbench, FileError> {
         let most = usize::MAX / 2;
         Ok(Workbench {
+            server: match raw.server.as_deref() {
+                None | Some(LEAST_LOADED) => None,
+                Some(text) => Some(self.bench_server(text, shards)?),
+            },
             max_rows: self.within(&["workbench", "max_rows"], raw.max_rows.unwrap_or(50_000_000), 1, most)?,
             max_bytes: self.within(
                 &["workbench", "max_bytes"],

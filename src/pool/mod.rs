@@ -14,6 +14,7 @@
 //!
 //! - `shard`: one shard's connections and its queue, under one lock that is never held across an await.
 //! - `lease`: connections and places on loan, and what their drop does.
+//! - `workbench`: the server that is no shard, and whether it is like the shards.
 //! - `upkeep`: what becomes old is closed, what should be warm is opened.
 //! - [`Directories`]: the tables of directory vindexes.
 //! - [`Sequences`]: numbers of sequences, a block at a time.
@@ -27,6 +28,7 @@ pub mod sequences;
 mod shard;
 mod stats;
 mod upkeep;
+mod workbench;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +72,7 @@ pub struct Pools {
     gate: Arc<Gate>,
     users: Mutex<HashMap<String, Arc<UserCount>>>,
     greetings: Mutex<Greetings>,
+    judgements: Mutex<workbench::Judgements>,
     /// For what outlives a call: leases, tasks.
     me: Weak<Pools>,
 }
@@ -82,6 +85,14 @@ type Greetings = HashMap<Arc<Login>, (Instant, Arc<Greeting>)>;
 struct Current {
     topology: Arc<Topology>,
     shards: Vec<Arc<ShardPool>>,
+    workbench: Option<Arc<ShardPool>>,
+}
+
+impl Current {
+    /// All pools: of the shards in their order, and of the workbench.
+    fn all(&self) -> impl Iterator<Item = &Arc<ShardPool>> {
+        self.shards.iter().chain(&self.workbench)
+    }
 }
 
 /// A user's connections over all shards.
@@ -109,13 +120,14 @@ impl Pools {
         let gate = Arc::<Gate>::default();
         Arc::new_cyclic(|me| {
             let new = |info: &Arc<ShardInfo>| ShardPool::new(info.clone(), limits.clone(), gate.clone(), me.clone());
-            let shards = topology.shards.iter().map(new);
+            let (shards, workbench) = (topology.shards.iter().map(new).collect(), topology.workbench.as_ref().map(new));
             Pools {
-                current: ArcSwap::from_pointee(Current { shards: shards.collect(), topology: topology.clone() }),
+                current: ArcSwap::from_pointee(Current { shards, workbench, topology: topology.clone() }),
                 limits: limits.clone(),
                 gate: gate.clone(),
                 users: Mutex::default(),
                 greetings: Mutex::default(),
+                judgements: Mutex::default(),
                 me: me.clone(),
             }
         })
@@ -260,6 +272,16 @@ impl Pools {
                 })
             })
             .collect();
+        let same = |one: &&Arc<ShardPool>| {
+            topology.workbench.as_ref().is_some_and(|new| Arc::ptr_eq(&one.info().primary, &new.primary))
+        };
+        let workbench = old.workbench.as_ref().filter(same).cloned().or_else(|| {
+            let info = topology.workbench.clone()?;
+            Some(ShardPool::new(info, self.limits.clone(), self.gate.clone(), self.me.clone()))
+        });
+        if let Some(gone) = old.workbench.as_ref().filter(|one| !same(one)) {
+            gone.shut();
+        }
         for (index, shard) in old.shards.iter().enumerate() {
             match shards.get(index) {
                 Some(new) if Arc::ptr_eq(new, shard) => {}
@@ -271,14 +293,16 @@ impl Pools {
             }
         }
         self.greetings.lock().clear();
-        self.current.store(Arc::new(Current { topology, shards }));
+        self.judgements.lock().clear();
+        self.current.store(Arc::new(Current { topology, shards, workbench }));
         self.current.load().shards.iter().for_each(|shard| shard.dispatch());
     }
 
     /// Closes idle connections now and leased ones when they come back (`RECONNECT`).
     pub fn close_all(&self) {
         self.greetings.lock().clear();
-        self.current.load().shards.iter().for_each(|shard| shard.close_all());
+        self.judgements.lock().clear();
+        self.current.load().all().for_each(|shard| shard.close_all());
     }
 
     /// Whether transactions may begin.
@@ -312,12 +336,12 @@ impl Pools {
 
     /// All server connections, in the order of their shards.
     pub fn servers(&self) -> Vec<Arc<Seen>> {
-        self.current.load().shards.iter().flat_map(|shard| shard.servers()).collect()
+        self.current.load().all().flat_map(|shard| shard.servers()).collect()
     }
 
     /// For `SHOW POOLS`: one row per shard and login.
     pub fn stats(&self) -> Vec<PoolStats> {
-        let mut stats: Vec<PoolStats> = self.current.load().shards.iter().flat_map(|shard| shard.stats()).collect();
+        let mut stats: Vec<PoolStats> = self.current.load().all().flat_map(|shard| shard.stats()).collect();
         stats.sort_by(|one, other| (one.shard, one.service, &one.user).cmp(&(other.shard, other.service, &other.user)));
         stats
     }

@@ -28,7 +28,7 @@ impl Pools {
     pub async fn tidy(&self) {
         let (options, shards) = {
             let current = self.current.load();
-            (current.topology.options().clone(), current.shards.clone())
+            (current.topology.options().clone(), current.all().cloned().collect::<Vec<_>>())
         };
         let mut connecting = JoinSet::new();
         for slot in shards.iter().flat_map(|shard| shard.tidy()) {

@@ -19,6 +19,7 @@ use crate::frontend::listener::Frontend;
 use crate::frontend::tls::Tls;
 use crate::pool::{Directories, Pools};
 use crate::session::shared::{Shared, Shutdown, State};
+use crate::sqlstate::SqlState;
 use crate::topology::Topology;
 use files::{Files, Mistake};
 
@@ -62,6 +63,7 @@ impl Server {
             tracing::warn!(shard = vschema.shard_name(shard), %error, "shard does not answer; it is tried again");
         }
         let pools = Pools::new(&settings.pool, topology.clone());
+        check_workbench(&pools).await;
         let directories = Directories::new(&vschema, pools.clone());
         for error in directories.prepare().await {
             tracing::warn!(%error, "a directory is not ready; it is tried again when it is used");
@@ -165,6 +167,21 @@ impl Drop for Server {
     fn drop(&mut self) {
         for task in self.listeners.iter().chain(&self.background) {
             task.abort();
+        }
+    }
+}
+
+/// Says whether the server that is the workbench and no shard, if there is one, will not be used, and why.
+pub(crate) async fn check_workbench(pools: &Pools) {
+    if !pools.has_workbench() {
+        return;
+    }
+    match pools.check_workbench().await {
+        Ok(()) => tracing::info!("the workbench has a server of its own"),
+        // The pools have said what differs.
+        Err(error) if error.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {}
+        Err(error) => {
+            tracing::warn!(%error, "the workbench's server does not answer; shards take its place until it does")
         }
     }
 }

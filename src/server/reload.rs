@@ -102,22 +102,25 @@ async fn reload(frontend: &Frontend, path: &Path) -> Result<Vec<PathBuf>, Mistak
         return Err(Mistake(format!("{}: {fixed} cannot change while the server runs; restart it", path.display())));
     }
     vschema.version = old.vschema.version + 1;
-    let topology =
-        if old.config.shards == config.shards && old.config.pool.connect_timeout == config.pool.connect_timeout {
-            // Tables may be what has changed.
-            old.topology.refresh().await;
-            old.topology.clone()
-        } else {
-            let topology = Topology::new(&config);
-            // Plans made from an older catalog must not be taken for plans of this one.
-            topology.catalog.store(old.topology.catalog.load_full());
-            for (shard, error) in topology.refresh().await {
-                tracing::warn!(shard = vschema.shard_name(shard), %error, "shard does not answer; it is tried again");
-            }
-            topology
-        };
+    let topology = if old.config.shards == config.shards
+        && old.config.workbench.server == config.workbench.server
+        && old.config.pool.connect_timeout == config.pool.connect_timeout
+    {
+        // Tables may be what has changed.
+        old.topology.refresh().await;
+        old.topology.clone()
+    } else {
+        let topology = Topology::new(&config);
+        // Plans made from an older catalog must not be taken for plans of this one.
+        topology.catalog.store(old.topology.catalog.load_full());
+        for (shard, error) in topology.refresh().await {
+            tracing::warn!(shard = vschema.shard_name(shard), %error, "shard does not answer; it is tried again");
+        }
+        topology
+    };
     shared.meters.name_shards(&config.shard_names());
     shared.pools.reconfigure(&config.pool, topology.clone());
+    super::check_workbench(&shared.pools).await;
     let directories = Directories::new(&vschema, shared.pools.clone());
     for error in directories.prepare().await {
         tracing::warn!(%error, "a directory is not ready; it is tried again when it is used");

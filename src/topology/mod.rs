@@ -41,6 +41,9 @@ const READERS: usize = 16;
 /// How soon a shard that has never been read is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// The number of a server that is the workbench and no shard: no shard has it.
+pub const WORKBENCH: ShardId = ShardId(u16::MAX);
+
 /// One shard's servers.
 #[derive(Debug)]
 pub struct ShardInfo {
@@ -63,6 +66,8 @@ pub struct ShardInfo {
 pub struct Topology {
     /// In the order of the configuration.
     pub shards: Vec<Arc<ShardInfo>>,
+    /// The server that is the workbench and nothing else, if there is one; its number is [`WORKBENCH`].
+    pub workbench: Option<Arc<ShardInfo>>,
     /// What all shards' catalogs say together; empty until the first [`Topology::refresh`].
     pub catalog: ArcSwap<Catalog>,
     parts: Mutex<Parts>,
@@ -97,7 +102,18 @@ impl Topology {
                 })
             })
             .collect();
-        Topology::of(shards, connect_options(config))
+        let workbench = config.workbench.server.as_ref().map(|server| {
+            let name = Arc::<str>::from("workbench");
+            Arc::new(ShardInfo {
+                id: WORKBENCH,
+                primary: Connector::new(WORKBENCH, name.clone(), server.clone()),
+                replicas: Vec::new(),
+                service: Arc::new(Login::service(server)),
+                health: Arc::default(),
+                name,
+            })
+        });
+        Topology::of(shards, workbench, connect_options(config))
     }
 
     /// The shards of a new configuration, with the health and the catalogs of those that stayed the same.
@@ -123,16 +139,21 @@ impl Topology {
                 });
             }
         }
+        let server = |one: &Option<Arc<ShardInfo>>| one.as_ref().map(|one| one.primary.server.clone());
+        if server(&new.workbench) == server(&self.workbench) {
+            new.workbench = self.workbench.clone();
+        }
         parts.version = old_parts.version + 1;
         new.catalog = ArcSwap::from_pointee(merge(parts.version, &parts.shards));
         drop(old_parts);
         Arc::new(new)
     }
 
-    fn of(shards: Vec<Arc<ShardInfo>>, options: ConnectOptions) -> Arc<Topology> {
+    fn of(shards: Vec<Arc<ShardInfo>>, workbench: Option<Arc<ShardInfo>>, options: ConnectOptions) -> Arc<Topology> {
         let parts = Parts { shards: vec![None; shards.len()], version: 0 };
         Arc::new(Topology {
             shards,
+            workbench,
             catalog: ArcSwap::default(),
             parts: Mutex::new(parts),
             refreshing: tokio::sync::Mutex::default(),
@@ -140,9 +161,9 @@ impl Topology {
         })
     }
 
-    /// A shard.
+    /// A shard, or the [`WORKBENCH`].
     pub fn shard(&self, id: ShardId) -> Option<&Arc<ShardInfo>> {
-        self.shards.get(usize::from(id.0))
+        self.shards.get(usize::from(id.0)).or_else(|| self.workbench.as_ref().filter(|workbench| workbench.id == id))
     }
 
     /// What new connections are given.

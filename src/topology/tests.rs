@@ -20,7 +20,7 @@ fn topology(servers: &[&Postgres]) -> Arc<Topology> {
             health: Arc::default(),
         })
     };
-    Topology::of(servers.iter().enumerate().map(shard).collect(), options())
+    Topology::of(servers.iter().enumerate().map(shard).collect(), None, options())
 }
 
 #[tokio::test]

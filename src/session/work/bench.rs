@@ -7,6 +7,7 @@
 //! 3. Few rows are parameters of the rest: `unnest($1::bigint[], ...)`. The rest runs on one of the shards, in the client's transaction.
 //! 4. Many rows are streamed into temporary tables of a connection outside of the transaction ([`stage`]), whose own transaction is rolled
 //!    back in the end: nothing stays, whatever happened. The rest runs there.
+//!    Where `[workbench] server` names one, that is a server that is no shard, for all that can run there ([`apart`]).
 //! 5. [`rest`]: the client's own statement, with the inputs in the places of the tables, in the client's formats; its rows are the client's.
 //!
 //! # What holds
@@ -16,6 +17,7 @@
 //! - A shard's rows wait in its server while the workbench does not take them.
 //! - Rows, bytes and time have bounds ([`Bounds`]); beyond them the statement fails with 54000, and its transaction as after any error.
 
+mod apart;
 mod describe;
 mod fetch;
 mod kinds;
@@ -36,12 +38,15 @@ use crate::types::ShardId;
 
 use super::outlet::Outlet;
 use super::{Assignment, Stop};
+use apart::Probe;
 pub(in crate::session) use fetch::{Staged, Types};
 pub use kinds::Known;
 
 /// A connection to the workbench, outside of the client's transaction: in one of its own, which is rolled back in the end.
 pub(in crate::session) struct Workbench {
     pub lease: Lease,
+    /// Its server is no shard.
+    pub apart: bool,
     /// One of so many.
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
@@ -52,6 +57,14 @@ pub(in crate::session) struct Ready {
     pub home: ShardId,
     pub types: Types,
     pub staged: Vec<Staged>,
+}
+
+/// Where there may be tables for many rows.
+pub(in crate::session) struct Place {
+    /// The shard for the rest.
+    pub home: ShardId,
+    /// The rest may run on the server that is the workbench and no shard, if that can parse this.
+    pub apart: Option<Probe>,
 }
 
 /// What may be parameters of the rest: twenty-five times cheaper than a table for a hundred rows, and no dearer up to here.
@@ -98,6 +111,11 @@ impl Session {
         self.enlist_for(&job.effects, &[home]).await?;
         let types = self.types_of(job, bench, home).await?;
         let tables = self.may_have_tables(job, bench).then_some(home);
+        let apart = match tables {
+            Some(home) => self.probe_of(job, bench, &places, &types, home).await?,
+            None => None,
+        };
+        let tables = tables.map(|home| Place { home, apart });
         let staged = self.fetch_inputs(job, &bench.inputs, &places, &types, tables).await?;
         Ok(Ready { home, types, staged })
     }

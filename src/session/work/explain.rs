@@ -211,7 +211,11 @@ impl Session {
         let sql = format!("{}{}", inner.prefix, ask.sql);
         let ask = Ask { sql: sql.into(), bench: self.has_workbench(), ..ask };
         let rest = self.ask_shards(vec![ask]).await?;
-        let mut lines = vec![format!("Goldseam Workbench on shard {}", self.state.vschema.shard_name(home))];
+        let place = match self.is_apart() {
+            true => "its own server".to_owned(),
+            false => format!("shard {}", self.state.vschema.shard_name(home)),
+        };
+        let mut lines = vec![format!("Goldseam Workbench on {place}")];
         for (at, ((input, part), staged)) in bench.inputs.iter().zip(parts).zip(&staged).enumerate() {
             let measured = match (inner.analyze, &staged.source.rows) {
                 (false, _) => String::new(),

@@ -2,7 +2,7 @@
 
 use super::world::{self, MANY, World};
 
-const QUERIES: &[&str] = &[
+pub const QUERIES: &[&str] = &[
     "SELECT count(*), sum(a.id) FROM many a JOIN many b ON a.id = b.n",
     "SELECT a.id, a.note, b.note FROM many a JOIN many b ON b.id = a.id + 1 ORDER BY a.id",
     "SELECT b.name, m.note FROM buyer b JOIN many m ON m.n = b.id ORDER BY 1, 2",

@@ -9,7 +9,7 @@ use crate::raw::Wire;
 const LONG: &str = "SELECT count(*) FROM buyer a JOIN deal b ON a.id = b.item, generate_series(1, 30000) x, generate_series(1, 30000) y \
                     WHERE x + y > a.id";
 /// The same over many rows, on the workbench.
-const LONG_OVER_MANY: &str = "SELECT count(*) FROM many a JOIN many b ON a.id = b.n, generate_series(1, 30000) x, generate_series(1, 30000) y \
+pub const LONG_OVER_MANY: &str = "SELECT count(*) FROM many a JOIN many b ON a.id = b.n, generate_series(1, 30000) x, generate_series(1, 30000) y \
                               WHERE x + y > a.id";
 /// Waits for a shard whose table is locked, while the others' rows come.
 const LOCKED: &str = "SELECT count(*) FROM many a JOIN many b ON a.id = b.n";

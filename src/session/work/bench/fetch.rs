@@ -14,7 +14,7 @@ use super::super::outlet::count;
 use super::super::{Assignment, Stop};
 use super::kinds::{FIRST_OWN, Kind, Shapes, Way};
 use super::stage::{Copy, Opener};
-use super::{Bounds, SMALL, Workbench, late, too_large};
+use super::{Bounds, Place, SMALL, Workbench, late, too_large};
 use crate::error::PgError;
 use crate::merge;
 use crate::plan::render::{Rendered, Rows, Source, SourceColumn, quoted, render};
@@ -63,8 +63,8 @@ pub(super) struct Form {
     /// Which columns come as text.
     pub text: Vec<bool>,
     /// The types as the shards say them, and of the elements of arrays.
-    oids: Vec<Oid>,
-    elements: Vec<Oid>,
+    pub oids: Vec<Oid>,
+    pub elements: Vec<Oid>,
     /// Parameters will not do.
     pub table: bool,
     /// The columns of a key that the table needs: then the statement sees the table itself.
@@ -73,7 +73,7 @@ pub(super) struct Form {
 
 impl Form {
     /// `lossless`: text does not depend on settings that lose something.
-    fn new(input: &Input, kinds: &[(Oid, Kind)], lossless: bool) -> Result<Form, PgError> {
+    pub fn new(input: &Input, kinds: &[(Oid, Kind)], lossless: bool) -> Result<Form, PgError> {
         if kinds.len() != input.columns.len() {
             return Err(unlike());
         }
@@ -307,7 +307,7 @@ impl Fetch {
 }
 
 impl Session {
-    /// Fetches inputs, which have to be those of the job's own plan, from the shards of `places`, which have to be enlisted. `bench`: where
+    /// Fetches inputs, which have to be those of the job's own plan, from the shards of `places`, which have to be enlisted. `place`: where
     /// there may be tables for many rows; then [`Session::close_bench`] has to follow.
     ///
     /// # Errors
@@ -318,15 +318,18 @@ impl Session {
         inputs: &[Input],
         places: &[Vec<ShardId>],
         types: &Types,
-        bench: Option<ShardId>,
+        mut place: Option<Place>,
     ) -> Result<Vec<Staged>, Stop> {
+        let bench = place.as_ref().map(|place| place.home);
         let texts = self.texts_of(job, inputs)?;
         loop {
             let shapes = self.shapes_of(&job.work, inputs, &texts, places, types).await?;
-            let fetch = self.fetch_once(job, inputs, &texts, places, types, &shapes, bench).await?;
+            let fetch = self.fetch_once(job, inputs, &texts, places, types, &shapes, &place).await?;
             if fetch.stale {
                 self.shared.benches.forget_shapes(inputs);
                 self.close_bench().await;
+                // It was made of what the inputs no longer are.
+                place.iter_mut().for_each(|place| place.apart = None);
                 continue;
             }
             return self.staged(fetch, bench).await;
@@ -342,7 +345,7 @@ impl Session {
         places: &[Vec<ShardId>],
         types: &Types,
         shapes: &Shapes,
-        bench: Option<ShardId>,
+        place: &Option<Place>,
     ) -> Result<Fetch, Stop> {
         let values = job.values()?;
         let lossless = self.has_lossless_text();
@@ -365,14 +368,14 @@ impl Session {
                 });
             }
         }
-        let small = if bench.is_some() { SMALL } else { self.bounds_of_arrays() };
+        let small = if place.is_some() { SMALL } else { self.bounds_of_arrays() };
         let mut fetch = Fetch {
             inputs: questions,
             forms,
             piles: places.iter().map(|shards| Pile { open: shards.len(), ..Pile::default() }).collect(),
             small,
             bounds: self.bounds(),
-            opener: bench.map(|shard| self.opener(shard)),
+            opener: place.as_ref().map(|place| self.opener(place.home, place.apart.clone())),
             bench: if self.workbench.is_some() { Bench::Open } else { Bench::No },
             copy: None,
             stale: false,

@@ -17,6 +17,7 @@ use super::super::Stop;
 use super::super::ask::Ask;
 use super::super::round::server_error;
 use super::Workbench;
+use super::apart::Probe;
 use super::fetch::Form;
 use crate::backend::{Login, Settings};
 use crate::error::PgError;
@@ -47,6 +48,8 @@ pub(super) struct Opener {
     /// What has been set for the client's transaction.
     local: Vec<String>,
     permits: Arc<Semaphore>,
+    /// What the server that is no shard has to parse.
+    apart: Option<Probe>,
 }
 
 impl Opener {
@@ -55,15 +58,47 @@ impl Opener {
     /// # Cancel safety
     /// Dropped half-way nothing is left.
     pub async fn open(self) -> Result<Workbench, PgError> {
-        let permit = self.permits.acquire_owned().await;
+        let permit = self.permits.clone().acquire_owned().await;
         let permit = permit.map_err(|_| PgError::new(SqlState::ADMIN_SHUTDOWN, "the workbench is closed"))?;
+        if let Some(probe) = &self.apart
+            && let Some(lease) = self.open_apart(probe).await
+        {
+            return Ok(Workbench { lease, apart: true, _permit: permit });
+        }
         let mut lease = self.pools.extra(self.shard, &self.login).await?;
+        self.begin(&mut lease).await?;
+        Ok(Workbench { lease, apart: false, _permit: permit })
+    }
+
+    async fn begin(&self, lease: &mut Lease) -> Result<(), PgError> {
         lease.sync_settings(&self.settings).await?;
         lease.query("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         for text in &self.local {
             lease.query(text).await?;
         }
-        Ok(Workbench { lease, _permit: permit })
+        Ok(())
+    }
+
+    /// The same on the server that is no shard, if it is there, is like the shards and knows all that the rest names.
+    async fn open_apart(&self, probe: &Probe) -> Option<Lease> {
+        let mut lease = match self.pools.workbench(&self.login).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::debug!(%error, "a shard is the workbench");
+                return None;
+            }
+        };
+        let begun = match self.begin(&mut lease).await {
+            Ok(()) => lease.parse(&probe.sql, &probe.types).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = begun else { return Some(lease) };
+        tracing::debug!(%error, "a shard is the workbench");
+        // Fit for the next one, if its own transaction is all that has failed.
+        if lease.query("ROLLBACK").await.is_ok() {
+            lease.release();
+        }
+        None
     }
 }
 
@@ -159,7 +194,7 @@ impl Copy {
 
 impl Session {
     /// What connects to the workbench.
-    pub(super) fn opener(&self, shard: ShardId) -> Opener {
+    pub(super) fn opener(&self, shard: ShardId, apart: Option<Probe>) -> Opener {
         let (_, prelude) = self.transaction.opening();
         let local = prelude.iter().filter(|replay| replay.savepoint.is_none() && !replay.characteristic);
         let sets = |text: &&str| text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set"));
@@ -175,6 +210,7 @@ impl Session {
             settings: self.settings.server.clone(),
             local,
             permits: self.shared.workbenches.clone(),
+            apart,
         }
     }
 
@@ -185,7 +221,7 @@ impl Session {
         texts: impl Iterator<Item = String>,
     ) -> Result<(), Stop> {
         if self.workbench.is_none() {
-            self.workbench = Some(self.opener(shard).open().await?);
+            self.workbench = Some(self.opener(shard, None).open().await?);
         }
         // Nothing but the client's own statement follows, which only reads.
         let texts = texts.chain(["SET TRANSACTION READ ONLY".to_owned()]);
