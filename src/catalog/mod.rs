@@ -62,6 +62,8 @@ pub struct Relation {
     pub primary_key: Vec<usize>,
     /// Row triggers or rules exist: a write may touch other tables.
     pub has_triggers: bool,
+    /// These triggers; without them what a write does beside its own rows is not known. Rules are not among them.
+    pub triggers: Vec<Trigger>,
     /// Row-level security: which rows there are depends on who asks.
     pub row_security: bool,
     /// Of a view that is the same on every shard its query, in which all names have their schema.
@@ -73,6 +75,19 @@ impl Relation {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
+}
+
+/// A user's trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// The bare name of the function that it calls.
+    pub function: String,
+    /// The function's text, if it is PL/pgSQL, calls nothing by way of the trigger's WHEN, and has no settings of its own.
+    pub source: Option<String>,
+    /// The function is PostgreSQL's own.
+    pub system: bool,
+    /// BEFORE, for each row: it can give the row other values.
+    pub shapes_rows: bool,
 }
 
 /// A column of a relation.

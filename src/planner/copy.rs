@@ -3,7 +3,7 @@
 //! Rows of a table that is spread are split by their shard key, or gathered from all shards; those of a reference table go to every copy. Of a
 //! table on one shard, that shard does it all, and so it does for a query that one shard can answer.
 
-use super::{Context, Planner, functions, plan_query, refuse, scope};
+use super::{Context, Planner, functions, plan_query, refuse, scope, triggers};
 use crate::catalog::{Column, ColumnDefault, Relation, RelationKind};
 use crate::copy::Statement;
 use crate::error::PgError;
@@ -69,7 +69,11 @@ fn table(
 ) -> Result<Route, PgError> {
     let name = statement.table.last().cloned().unwrap_or_default();
     let done = |route: Route, why: String| Ok(Route { reasons: vec![why], ..route });
-    match scope::place(context, &statement.table)? {
+    let place = scope::place(context, &statement.table)?;
+    if statement.from && (statement.client || matches!(place, Place::Single { .. })) {
+        triggers::check(context, &place)?;
+    }
+    match place {
         Place::Sharded { table, relation } => {
             check_client(statement, &name)?;
             effects.timed = false;
@@ -101,13 +105,7 @@ fn table(
                 Route { work: Some(Work { always: true, steps: Steps::Copy(steps) }.into()), ..Route::default() };
             done(route, format!("table {name}: every copy gets all rows"))
         }
-        Place::Single { shard, relation } => {
-            if statement.from
-                && let Some(relation) = &relation
-                && !super::is_plain_shard(context, shard)
-            {
-                check_triggers(context, relation)?;
-            }
+        Place::Single { shard, .. } => {
             let why = format!("table {name}: unsharded, on {}", context.vschema.shard_name(shard));
             done(Route { fixed: Some(shard), ..Route::default() }, why)
         }
@@ -129,18 +127,6 @@ fn check_client(statement: &Statement, name: &str) -> Result<(), PgError> {
     ))
     .with_detail("Its rows are on several servers, and each of them would read or write a file of its own.")
     .with_hint(format!("Use COPY {from} {way}, or psql's \\copy, which does.")))
-}
-
-fn check_triggers(context: &Context<'_>, relation: &Relation) -> Result<(), PgError> {
-    let name = &relation.name;
-    if !relation.has_triggers || context.vschema.local_functions.contains(name) {
-        return Ok(());
-    }
-    Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules"))
-        .with_detail("They may read or write rows that are on other shards.")
-        .with_hint(format!(
-            "If they touch rows of the same shard key only, say so in the vschema: [functions] shard_local = [\"{name}\"]."
-        )))
 }
 
 /// Words that may stand before a parenthesis and are no functions of a table.
@@ -237,7 +223,6 @@ fn copy_in(
     if relation.kind != RelationKind::Table {
         return Err(refuse::view(&relation.name));
     }
-    check_triggers(context, &relation)?;
     if let Some(option) = statement.options.unknown.first() {
         return Err(PgError::unsupported(format!("COPY option \"{option}\" is not supported over several shards"))
             .with_detail("What it means for rows that go to several shards is not known."));

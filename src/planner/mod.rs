@@ -79,6 +79,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod triggers;
 mod utility;
 mod views;
 mod walk;
@@ -173,7 +174,11 @@ fn plan_query<'c>(context: &Context<'c>, text: &'c str, tokens: &[Token], scatte
     if let Some(plan) = views::expanded(context, text, tokens).filter(|_| scatter) {
         return plan;
     }
-    let statement = match parse::parse(text, tokens) {
+    let whole = parse::parse(text, tokens).or_else(|words| match parse::without_subscripts(text, tokens) {
+        Some(fewer) => parse::parse(text, &fewer),
+        None => Err(words),
+    });
+    let statement = match whole {
         Ok(statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))) => {
             statement
         }

@@ -106,6 +106,15 @@ pub fn key_update(column: &str) -> PgError {
         .with_hint("Leave the column out of SET, or delete the row and insert it anew.")
 }
 
+/// A row that moves is deleted here and inserted there.
+pub fn moved_triggers(table: &str) -> PgError {
+    PgError::unsupported(format!("rows of table \"{table}\" get a new shard key, and it has triggers"))
+        .with_detail("A row that moves is deleted on one shard and inserted on another, and triggers of UPDATE would not run.")
+        .with_hint(format!(
+            "If that does no harm, say so in the vschema: [functions] shard_local = [\"{table}\"]. Else delete the row and insert it anew."
+        ))
+}
+
 /// A function that may read any table.
 pub fn function(name: &str) -> PgError {
     PgError::unsupported(format!("function \"{name}\" may read or write tables"))

@@ -86,7 +86,7 @@ impl Planner<'_> {
             },
             Some(_) => true,
         };
-        let ordered = insert.returning.is_some() && !swallows && !relation.has_triggers;
+        let ordered = insert.returning.is_some() && !swallows && !super::triggers::may_swallow(relation);
         Some(Spread::Rows(Gather {
             keyspace: table.keyspace,
             text: Some(Text { pieces }),

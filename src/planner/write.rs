@@ -32,30 +32,6 @@ use crate::types::KeyType;
 use crate::vschema::Table;
 
 impl Planner<'_> {
-    /// Writes to copies and through triggers are not followed.
-    fn check_target(&self, place: &Place) -> Result<(), PgError> {
-        match place {
-            Place::Reference { table, relation } | Place::Sharded { table, relation } => {
-                self.check_triggers(&table.name, relation)
-            }
-            Place::Single { shard, relation: Some(relation) } if !super::is_plain_shard(&self.context, *shard) => {
-                self.check_triggers(&relation.name, relation)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_triggers(&self, name: &str, relation: &Relation) -> Result<(), PgError> {
-        if !relation.has_triggers || self.context.vschema.local_functions.contains(name) {
-            return Ok(());
-        }
-        Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules"))
-            .with_detail("They may read or write rows that are on other shards.")
-            .with_hint(format!(
-                "If they touch rows of the same shard key only, say so in the vschema: [functions] shard_local = [\"{name}\"]."
-            )))
-    }
-
     pub(super) fn insert(&mut self, insert: &Insert) -> Result<(), PgError> {
         let plain = insert.or.is_none()
             && !insert.ignore
@@ -84,7 +60,7 @@ impl Planner<'_> {
         self.writes = true;
         self.floating = false;
         let place = scope::place(&self.context, &parts)?;
-        self.check_target(&place)?;
+        super::triggers::check(&self.context, &place)?;
         let alias = insert.table_alias.as_ref().map(|alias| (&alias.alias, Vec::new()));
         let at = self.used(place.clone(), &parts, alias)?;
         let columns: Option<Vec<String>> = insert.columns.iter().map(column_name).collect();
@@ -416,7 +392,7 @@ impl Planner<'_> {
         self.floating = false;
         let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
         let place = scope::place(&self.context, &parts)?;
-        self.check_target(&place)?;
+        super::triggers::check(&self.context, &place)?;
         let names = |alias: &sqlparser::ast::TableAlias| {
             alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
         };
@@ -446,11 +422,20 @@ impl Planner<'_> {
     }
 }
 
-/// The columns that an assignment sets.
+/// The columns that an assignment sets, or sets a part of: `a.b` is a field of column `a`.
 pub(super) fn assigned(assignment: &Assignment) -> Option<Vec<String>> {
+    let column = |name: &ObjectName| scope::parts(name)?.first().cloned();
     match &assignment.target {
-        AssignmentTarget::ColumnName(name) => Some(vec![column_name(name)?]),
-        AssignmentTarget::Tuple(names) => names.iter().map(column_name).collect(),
+        AssignmentTarget::ColumnName(name) => Some(vec![column(name)?]),
+        AssignmentTarget::Tuple(names) => names.iter().map(column).collect(),
+    }
+}
+
+/// Whether an assignment sets whole columns.
+pub(super) fn sets_whole(assignment: &Assignment) -> bool {
+    match &assignment.target {
+        AssignmentTarget::ColumnName(name) => name.0.len() == 1,
+        AssignmentTarget::Tuple(names) => names.iter().all(|name| name.0.len() == 1),
     }
 }
 

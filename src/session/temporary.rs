@@ -162,6 +162,7 @@ fn read(rows: &[Vec<Option<&[u8]>>], shard: ShardId) -> Vec<Relation> {
                 unique_keys: Vec::new(),
                 primary_key: Vec::new(),
                 has_triggers: false,
+                triggers: Vec::new(),
                 row_security: false,
                 definition: None,
             });

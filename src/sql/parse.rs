@@ -184,6 +184,38 @@ pub fn parse(text: &str, tokens: &[Token]) -> Result<Statement, String> {
     }
 }
 
+/// An UPDATE's tokens without the subscripts of what it sets (`SET a[1] = 2`), which the grammar does not know: the column is `a` either way.
+/// None if there are none that are numbers or parameters.
+pub fn without_subscripts(text: &str, tokens: &[Token]) -> Option<Vec<Token>> {
+    if !tokens.first()?.is(text, "update") {
+        return None;
+    }
+    let mut kept: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        let name = matches!(token.kind, TokenKind::Word | TokenKind::QuotedName);
+        let target = name && kept.last().is_some_and(|last| last.kind == TokenKind::Comma || last.is(text, "set"));
+        kept.push(*token);
+        at += 1;
+        let mut end = at;
+        while tokens.get(end).is_some_and(|token| token.kind == TokenKind::LeftBracket) {
+            let inside = |token: &&Token| {
+                matches!(token.kind, TokenKind::Integer | TokenKind::Parameter | TokenKind::Colon)
+            };
+            end += 1 + tokens[end + 1..].iter().take_while(inside).count();
+            if tokens.get(end)?.kind != TokenKind::RightBracket {
+                end = at;
+                break;
+            }
+            end += 1;
+        }
+        if target && end > at && tokens.get(end).is_some_and(|token| token.text(text) == "=") {
+            at = end;
+        }
+    }
+    (kept.len() < tokens.len()).then_some(kept)
+}
+
 /// The byte a span of our own begins at.
 pub fn byte_of(span: Span) -> Option<usize> {
     usize::try_from(span.start.column).ok()?.checked_sub(1)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::backend::{Backend, Rows};
-use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind, Supply};
+use crate::catalog::{Catalog, Column, ColumnDefault, Function, Relation, RelationKind, Supply, Trigger};
 use crate::error::PgError;
 use crate::sqlstate::SqlState;
 use crate::topology::queries;
@@ -49,6 +49,8 @@ pub struct Facts {
     pub primary_key: Vec<usize>,
     /// Triggers or rules of users exist.
     pub has_triggers: bool,
+    /// The triggers; empty if there are rules too.
+    pub triggers: Vec<Trigger>,
     /// Row-level security is on.
     pub row_security: bool,
     /// A view's query.
@@ -118,13 +120,14 @@ impl ShardCatalog {
         let relations = backend.query(queries::RELATIONS).await?;
         let columns = backend.query(queries::COLUMNS).await?;
         let keys = backend.query(queries::UNIQUE_KEYS).await?;
+        let triggers = backend.query(queries::TRIGGERS).await?;
         let functions = backend.query(queries::FUNCTIONS).await?;
         let system = backend.query(queries::SYSTEM_RELATIONS).await?;
         let aggregates = backend.query(queries::AGGREGATES).await?;
         let set_functions = backend.query(queries::SET_FUNCTIONS).await?;
         backend.query("COMMIT").await?;
         let shard = backend.shard_name();
-        let answers = Answers { server, relations, columns, keys, functions, system, aggregates, set_functions };
+        let answers = Answers { server, relations, columns, keys, triggers, functions, system, aggregates, set_functions };
         build(answers).ok_or_else(|| {
             PgError::new(
                 SqlState::INTERNAL_ERROR,
@@ -165,6 +168,7 @@ struct Answers {
     relations: Rows,
     columns: Rows,
     keys: Rows,
+    triggers: Rows,
     functions: Rows,
     system: Rows,
     aggregates: Rows,
@@ -172,7 +176,7 @@ struct Answers {
 }
 
 fn build(answers: Answers) -> Option<ShardCatalog> {
-    let Answers { server, relations, columns, keys, functions, system, aggregates, set_functions } = answers;
+    let Answers { server, relations, columns, keys, triggers, functions, system, aggregates, set_functions } = answers;
     let mut server = Row(server.into_iter().next()?.into_iter());
     let mut catalog = ShardCatalog {
         server_version: server.number()?,
@@ -198,6 +202,7 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             unique_keys: Vec::new(),
             primary_key: Vec::new(),
             has_triggers: row.flag()?,
+            triggers: Vec::new(),
             row_security: row.flag()?,
             definition: row.optional()?,
         };
@@ -245,6 +250,23 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
                 facts.primary_key = positions.clone();
             }
             facts.unique_keys.push(positions);
+        }
+    }
+    let mut ruled = BTreeSet::new();
+    for row in triggers {
+        let mut row = Row(row.into_iter());
+        let (relation, function) = (row.number::<u32>()?, row.optional()?);
+        let (source, system, shapes_rows) = (row.optional()?, row.flag()?, row.flag()?);
+        match (found.get_mut(&relation), function) {
+            (Some((_, _, facts, _)), Some(function)) => {
+                facts.triggers.push(Trigger { function, source, system, shapes_rows });
+            }
+            _ => drop(ruled.insert(relation)),
+        }
+    }
+    for relation in ruled {
+        if let Some((_, _, facts, _)) = found.get_mut(&relation) {
+            facts.triggers.clear();
         }
     }
     catalog.relations = found.into_values().map(|(schema, name, facts, _)| ((schema, name), facts)).collect();
@@ -350,6 +372,7 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         unique_keys: facts.unique_keys.clone(),
         primary_key: facts.primary_key.clone(),
         has_triggers: facts.has_triggers,
+        triggers: facts.triggers.clone(),
         row_security: facts.row_security,
         definition: facts.definition.clone(),
     }
@@ -357,6 +380,12 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
 
 /// Adds another shard's word on the same relation, columns matched by name.
 fn join(known: &mut Relation, facts: &Facts) {
+    // What one shard does not tell of its triggers stays untold.
+    let untold = (known.has_triggers && known.triggers.is_empty()) || (facts.has_triggers && facts.triggers.is_empty());
+    known.triggers.extend(facts.triggers.iter().filter(|trigger| !known.triggers.contains(trigger)).cloned().collect::<Vec<_>>());
+    if untold {
+        known.triggers.clear();
+    }
     known.has_triggers |= facts.has_triggers;
     known.row_security |= facts.row_security;
     if known.definition != facts.definition {

@@ -16,6 +16,21 @@ WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'
 ORDER BY c.oid";
 
+/// Triggers of tables: relation's oid, function, its text if a reader of PL/pgSQL can tell all that it does, whether it is PostgreSQL's own, whether it
+/// may change the row. A rule is a row without a function.
+pub(super) const TRIGGERS: &str = "\
+SELECT t.tgrelid, p.proname,
+       CASE WHEN l.lanname = 'plpgsql' AND p.proconfig IS NULL AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_depend d
+                WHERE d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid
+                  AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid <> t.tgfoid) THEN p.prosrc END,
+       p.pronamespace = 'pg_catalog'::regnamespace, t.tgtype & 3 = 3
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+WHERE NOT t.tgisinternal AND t.tgname NOT LIKE 'goldseam!_lookup!_%' ESCAPE '!'
+UNION ALL
+SELECT r.ev_class, NULL, NULL, false, false FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+WHERE c.relkind IN ('r', 'p', 'f')";
+
 /// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,
 /// `m` expression that may tell the time, `s` sequence or identity, `g` generated), whether the collation is nondeterministic, whether it compares
 /// bytes, whether it is the type's own, whether it is an identity that is always generated, its own default's expression, schema and name of the

@@ -67,7 +67,8 @@ impl Judge<'_, '_> {
                 "a volatile function",
                 "It would have one value for all rows of a shard, and another on the next shard.",
             )),
-            Extent::Same if query.limited => Err(refuse::inner(
+            // Rows that the statement brings along come in the same order everywhere.
+            Extent::Same if query.limited && self.has_tables(query) => Err(refuse::inner(
                 "LIMIT over reference tables",
                 "Each shard's copy may have its rows in another order.",
             )),
@@ -82,6 +83,13 @@ impl Judge<'_, '_> {
             }
             _ => Ok(answer),
         }
+    }
+
+    /// Whether a query reads anything else than functions.
+    fn has_tables(&self, query: &tree::Query) -> bool {
+        let leaves = &self.planner.tree.leaves;
+        let function = |instance: usize| leaves.get(&instance).is_some_and(|leaf| leaf.part.is_none());
+        self.planner.recursions > 0 || !query.instances.clone().all(function)
     }
 
     fn is_block(&self, part: Option<usize>) -> bool {

@@ -23,6 +23,7 @@ use crate::planner::functions::{self, Class};
 use crate::planner::refuse;
 use crate::planner::scope::{self, Place};
 use crate::planner::source::{chain, unwrap};
+use crate::planner::triggers;
 use crate::sql::TokenKind;
 use crate::sql::classify::name_of;
 use crate::vschema::TablePlacement;
@@ -51,9 +52,7 @@ impl Dissection<'_> {
             Place::Single { shard, .. } => return Ok(self.merged_whole(merge, rest, To::Shard(shard))?),
             _ => return Err(Missing::Nothing),
         };
-        if relation.has_triggers && !self.context.vschema.local_functions.contains(&table.name) {
-            return Err(refuse::construct("MERGE into a table with triggers").into());
-        }
+        triggers::check(&self.context, &Place::Sharded { table: table.clone(), relation: relation.clone() })?;
         let TablePlacement::Sharded { columns: keys, vindex } = &table.placement else { return Err(Missing::Nothing) };
         let called = called(&merge.table).ok_or(Missing::Nothing)?;
         let (source, alias) = self.merge_source(merge)?;

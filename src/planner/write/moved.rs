@@ -51,6 +51,13 @@ impl Dissection<'_> {
         if !keys.iter().any(|key| names.contains(key)) {
             return Ok(None);
         }
+        if !update.assignments.iter().all(super::sets_whole) {
+            return Err(refuse::construct("UPDATE of part of a column beside the shard key").into());
+        }
+        let declared = self.context.vschema.local_functions.contains(&table.name);
+        if relation.has_triggers && !declared {
+            return Err(refuse::moved_triggers(&table.name).into());
+        }
         let clauses = self.clauses(update, rest).ok_or_else(|| refuse::construct("this form of UPDATE"))?;
         let alias = match &update.table.relation {
             sqlparser::ast::TableFactor::Table { alias: Some(alias), .. } => scope::fold(&alias.name).into_owned(),

@@ -204,7 +204,7 @@ impl Dissection<'_> {
         let target = Target { table: table.name.clone(), sql, keyspace: table.keyspace, vindex: *vindex, keys };
         let tail = self.text_of(layout.tail.clone(), tail)?;
         let returning = insert.returning.is_some();
-        let ordered = returning && !swallows && !relation.has_triggers;
+        let ordered = returning && !swallows && !crate::planner::triggers::may_swallow(relation);
         let width = (!missing.is_empty() || !numbers.is_empty()).then_some(given + missing.len());
         Ok(Rows { source, target, head, tail, returning, ordered, numbers, width })
     }

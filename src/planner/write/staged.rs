@@ -99,6 +99,11 @@ impl<'c> Dissection<'c> {
         self.edits(part, &Around::default(), &Stays::default(), true)
     }
 
+    /// The same of a part that writes to the table whose name begins at this token, which stays.
+    pub fn named_beside<V: Visit>(&mut self, part: &V, target: Option<usize>) -> Result<Vec<Edit>, PgError> {
+        self.edits(part, &Around::default(), &Stays { target, ..Stays::default() }, true)
+    }
+
     /// Edits that put sources in the places of all that other shards have.
     pub fn staged<V: Visit>(&mut self, part: &V, around: &Around, stays: &Stays) -> Result<Vec<Edit>, PgError> {
         self.edits(part, around, stays, false)
@@ -175,7 +180,7 @@ impl<'c> Dissection<'c> {
     }
 
     /// A table as a source: all of its rows, and those of its columns that the statement can mean.
-    fn table(
+    pub fn table(
         &mut self,
         name: &ObjectName,
         parts: &[String],

@@ -5,7 +5,8 @@
 //!
 //! # WITH
 //! Each query in WITH is a source, in the order of the text, so that a write among them is done once, and before what reads what it returns. All of
-//! them see what was there before the statement, so a table that one of them writes to must not stand in a later part.
+//! them see what was there before the statement: a table that one of them writes to and another reads is a source before all of them, and a
+//! table that two of them write to is refused.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -132,7 +133,10 @@ impl Dissection<'_> {
         let describers = self.describers(statement);
         let mut written = HashSet::new();
         let start = match with {
-            Some(with) => self.with(with, &mut written)?,
+            Some(with) => {
+                self.seen_before(with, statement, main)?;
+                self.with(with, &mut written)?
+            }
             None => self.body.start,
         };
         let rest = start..self.body.end;
@@ -206,7 +210,8 @@ impl Dissection<'_> {
             let mut reads = Reads { names: HashSet::new() };
             let _ = cte.query.visit(&mut reads);
             let recursive = with.recursive && reads.names.contains(&name);
-            let edits = self.named_only(&cte.query)?;
+            let target = main_of(&cte.query).and_then(target_name).and_then(|name| self.name_span(name));
+            let edits = self.named_beside(&cte.query, target.map(|span| span.start))?;
             let mut text = self.text_of(span.clone(), edits)?;
             if recursive {
                 let columns: Vec<String> = names.iter().map(|name| quote(name)).collect();
@@ -225,6 +230,59 @@ impl Dissection<'_> {
             }
         }
         Ok(start)
+    }
+
+    /// Tables that one part writes to and others read become sources before everything else: all parts see what was there before the statement.
+    fn seen_before(&mut self, with: &With, statement: &Statement, main: Option<&Statement>) -> Result<(), PgError> {
+        let mut rest = Reads { names: HashSet::new() };
+        let _ = match (main, statement) {
+            (Some(main), _) => main.visit(&mut rest),
+            (None, Statement::Query(query)) => {
+                let _ = query.order_by.visit(&mut rest);
+                let _ = query.limit_clause.visit(&mut rest);
+                query.body.visit(&mut rest)
+            }
+            _ => return Ok(()),
+        };
+        let mut parts: Vec<(Option<&Statement>, HashSet<String>)> = Vec::new();
+        for cte in &with.cte_tables {
+            let mut reads = Reads { names: HashSet::new() };
+            let _ = cte.query.visit(&mut reads);
+            parts.push((main_of(&cte.query), reads.names));
+        }
+        parts.push((main, rest.names));
+        for (at, (write, _)) in parts.iter().enumerate().take(with.cte_tables.len()) {
+            let Some(name) = write.and_then(target_name) else { continue };
+            let Some(names) = scope::parts(name) else { continue };
+            let bare = names.last().cloned().unwrap_or_default();
+            let hidden = with.cte_tables.iter().any(|cte| scope::fold(&cte.alias.name) == bare.as_str());
+            let known = self.named.iter().any(|named| named.name == bare);
+            // A part that changes rows of the same table would see the rows as they are by now.
+            let changes = |write: &Option<&Statement>| {
+                let changed = write.filter(|write| !matches!(write, Statement::Insert(_))).and_then(target_name);
+                changed.and_then(scope::parts).is_some_and(|names| names.last() == Some(&bare))
+            };
+            let mut others = parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, part)| part);
+            if hidden || known || others.clone().any(|(write, _)| changes(write)) {
+                continue;
+            }
+            // The name alone is exchanged for the rows.
+            if !others.any(|(_, reads)| reads.contains(&bare)) || self.is_named_by_schema(&bare) {
+                continue;
+            }
+            let source = self.table(name, &names, None, true)?;
+            self.named.push(Named { name: bare, source });
+        }
+        Ok(())
+    }
+
+    /// Whether a table's name stands somewhere behind a dot.
+    fn is_named_by_schema(&self, bare: &str) -> bool {
+        let tokens = self.tokens();
+        self.body.clone().any(|at| {
+            let named = tokens.get(at).and_then(|token| crate::sql::classify::name_of(self.text, token));
+            at > 0 && tokens.kind(at - 1) == Some(TokenKind::Dot) && named.is_some_and(|named| named == bare)
+        })
     }
 
     /// No table of this part has been written to by an earlier one.
@@ -246,19 +304,7 @@ impl Dissection<'_> {
     }
 
     fn written_by(&self, statement: &Statement) -> Option<(String, String)> {
-        let name = match statement {
-            Statement::Insert(insert) => match &insert.table {
-                sqlparser::ast::TableObject::TableName(name) => name,
-                _ => return None,
-            },
-            Statement::Update(update) => table_name(&update.table.relation)?,
-            Statement::Delete(delete) => match &delete.from {
-                sqlparser::ast::FromTable::WithFromKeyword(tables)
-                | sqlparser::ast::FromTable::WithoutKeyword(tables) => table_name(&tables.first()?.relation)?,
-            },
-            Statement::Merge(merge) => table_name(&merge.table)?,
-            _ => return None,
-        };
+        let name = target_name(statement)?;
         let parts = scope::parts(name)?;
         Some((parts.first().cloned().unwrap_or_default(), parts.last().cloned()?))
     }
@@ -351,6 +397,24 @@ fn main_of(query: &Query) -> Option<&Statement> {
         | SetExpr::Update(statement)
         | SetExpr::Delete(statement)
         | SetExpr::Merge(statement) => Some(statement),
+        _ => None,
+    }
+}
+
+/// The name of the table that a write is about.
+fn target_name(statement: &Statement) -> Option<&sqlparser::ast::ObjectName> {
+    match statement {
+        Statement::Insert(insert) => match &insert.table {
+            sqlparser::ast::TableObject::TableName(name) => Some(name),
+            _ => None,
+        },
+        Statement::Update(update) => table_name(&update.table.relation),
+        Statement::Delete(delete) => match &delete.from {
+            sqlparser::ast::FromTable::WithFromKeyword(tables) | sqlparser::ast::FromTable::WithoutKeyword(tables) => {
+                table_name(&tables.first()?.relation)
+            }
+        },
+        Statement::Merge(merge) => table_name(&merge.table),
         _ => None,
     }
 }
