@@ -140,6 +140,7 @@ impl Planner<'_> {
             return self.user_function(&bare);
         }
         refuse::of_connection(&bare)?;
+        refuse::large_object(&bare, self.context.vschema)?;
         self.home_unless_placed |= functions::speaks_of_oids(&bare);
         self.objects |= functions::speaks_of_oids(&bare);
         self.tree.volatile += usize::from(functions::is_erratic(&bare));

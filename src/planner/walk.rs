@@ -233,7 +233,7 @@ impl Planner<'_> {
             return Err(refuse::construct("this clause of SELECT"));
         }
         if select.into.is_some() {
-            return Err(refuse::construct("SELECT INTO"));
+            return Err(refuse::select_into());
         }
         let first = self.instances.len();
         let mut from = self.from(&select.from)?;

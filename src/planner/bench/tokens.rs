@@ -179,6 +179,7 @@ impl Planner<'_> {
                             | functions::Class::SetConfig
                     ),
                 };
+                refuse::large_object(&name, self.context.vschema)?;
                 if reads {
                     return Err(refuse::function(&name));
                 }

@@ -119,7 +119,7 @@ fn many_rows_are_put_together_there_and_what_needs_a_shard_on_a_shard() {
 #[test]
 fn a_server_that_is_not_like_the_shards_is_not_used() {
     for (database, prepare) in [
-        ("other", "CREATE DATABASE other LC_COLLATE 'POSIX' LC_CTYPE 'POSIX' TEMPLATE template0"),
+        ("other", "CREATE DATABASE other LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0"),
         ("other", "CREATE DATABASE other ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"),
         (DATABASE, "CREATE FUNCTION lower(int) RETURNS text LANGUAGE sql AS 'SELECT ''its own'''"),
         (DATABASE, "ALTER DATABASE postgres SET DateStyle = 'German'"),
