@@ -63,8 +63,8 @@ fn a_workbench_whose_disk_is_full_keeps_nothing() {
         }
         eventually("nothing is left", || left_behind(&world) == NOTHING);
         assert_eq!(client.one("SELECT note FROM many WHERE id = 5"), "row 5", "the session goes on");
-        // What fits is answered, there too.
-        assert_eq!(client.one("SELECT count(*) FROM many a JOIN buyer b ON a.id = b.friend"), "24");
+        // What fits is answered: the buyers lend their keys, so that few rows come.
+        assert_eq!(client.one("SELECT count(*) FROM many a JOIN buyer b ON a.id = b.friend WHERE b.id > 0"), "24");
     }
     client.ok("RESET temp_tablespaces");
     assert_eq!(client.one(joined), "12000");
