@@ -151,7 +151,7 @@ impl Planner<'_> {
                     let behind_dot = kind(at - 1) == Some(TokenKind::Dot);
                     let before_dot = kind(at + 1) == Some(TokenKind::Dot);
                     let named = token(at - 1).is_some_and(|token| token.is(self.text, "as"));
-                    if table.name == *name && !behind_dot || table.name == *name && before_dot {
+                    if table.name == *name && (!behind_dot || before_dot) {
                         if !(alone && own.iter().any(|one| one.name == *name)) {
                             return false;
                         }
