@@ -127,7 +127,7 @@ impl Planner<'_> {
                 route,
                 text: words(format!("SELECT {} FROM {from}", list.join(", "))),
                 columns: relation.columns.iter().map(described).collect(),
-                key: Vec::new(),
+                ..Input::default()
             });
             let alias = (!spot.aliased).then(|| relation.name.clone());
             let rows = Piece::Input { input: number, alias };
