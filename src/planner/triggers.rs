@@ -40,18 +40,100 @@ const OWN: &[&str] =
 
 /// Words of PL/pgSQL and SQL that may stand before a parenthesis, and are no functions.
 const GRAMMAR: &[&str] = &[
-    "all", "and", "any", "array", "as", "assert", "between", "by", "case", "cast", "char", "coalesce", "decimal", "distinct",
-    "else", "elsif", "elseif", "extract", "filter", "greatest", "if", "in", "is", "least", "loop", "not", "notice",
-    "nullif", "numeric", "or", "order", "over", "overlay", "position", "raise", "return", "row", "select", "some",
-    "substring", "then", "timestamp", "trim", "using", "varchar", "when", "where", "while", "xmlelement",
+    "all",
+    "and",
+    "any",
+    "array",
+    "as",
+    "assert",
+    "between",
+    "by",
+    "case",
+    "cast",
+    "char",
+    "coalesce",
+    "decimal",
+    "distinct",
+    "else",
+    "elsif",
+    "elseif",
+    "extract",
+    "filter",
+    "greatest",
+    "if",
+    "in",
+    "is",
+    "least",
+    "loop",
+    "not",
+    "notice",
+    "nullif",
+    "numeric",
+    "or",
+    "order",
+    "over",
+    "overlay",
+    "position",
+    "raise",
+    "return",
+    "row",
+    "select",
+    "some",
+    "substring",
+    "then",
+    "timestamp",
+    "trim",
+    "using",
+    "varchar",
+    "when",
+    "where",
+    "while",
+    "xmlelement",
 ];
 
 /// Words that begin, or are part of, what reads or writes tables, or changes the session, where they do not begin a statement that is judged.
 const REACHES: &[&str] = &[
-    "alter", "call", "close", "commit", "copy", "create", "cursor", "delete", "discard", "do", "drop", "execute", "fetch",
-    "foreach", "get", "grant", "insert", "join", "listen", "lock", "merge", "move", "notify", "open", "perform", "query",
-    "refcursor", "regclass", "regproc", "reset", "revoke", "rollback", "savepoint", "set", "table", "tg_relid",
-    "truncate", "update", "values", "window", "with",
+    "alter",
+    "call",
+    "close",
+    "commit",
+    "copy",
+    "create",
+    "cursor",
+    "delete",
+    "discard",
+    "do",
+    "drop",
+    "execute",
+    "fetch",
+    "foreach",
+    "get",
+    "grant",
+    "insert",
+    "join",
+    "listen",
+    "lock",
+    "merge",
+    "move",
+    "notify",
+    "open",
+    "perform",
+    "query",
+    "refcursor",
+    "regclass",
+    "regproc",
+    "reset",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "set",
+    "table",
+    "tg_relid",
+    "truncate",
+    "update",
+    "values",
+    "window",
+    "with",
 ];
 
 /// Whether a table may be written to, as far as its triggers are concerned.
@@ -68,11 +150,9 @@ pub(super) fn check(context: &Context<'_>, place: &Place) -> Result<(), PgError>
         Some(trigger) if trigger.function != *name => format!("[\"{name}\"], or [\"{}\"]", trigger.function),
         _ => format!("[\"{name}\"]"),
     };
-    Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules"))
-        .with_detail(why)
-        .with_hint(format!(
-            "If they touch rows of the same shard key only, say so in the vschema: [functions] shard_local = {declared}."
-        )))
+    Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules")).with_detail(why).with_hint(format!(
+        "If they touch rows of the same shard key only, say so in the vschema: [functions] shard_local = {declared}."
+    )))
 }
 
 /// Whether a write may give fewer rows than it was given, or others: a trigger may leave them out.
@@ -89,9 +169,9 @@ pub(super) fn may_swallow(relation: &Relation) -> bool {
 fn returns_new(source: &str) -> bool {
     let Ok(all) = sql::lex(source, &sql::Limits::default()) else { return false };
     let tokens = Tokens { text: source, all: &all };
-    (0..all.len()).filter(|at| tokens.is(*at, "return")).all(|at| {
-        tokens.is(at + 1, "new") && tokens.kind(at + 2) == Some(TokenKind::Semicolon)
-    })
+    (0..all.len())
+        .filter(|at| tokens.is(*at, "return"))
+        .all(|at| tokens.is(at + 1, "new") && tokens.kind(at + 2) == Some(TokenKind::Semicolon))
 }
 
 /// The first trigger that may do what another server should have a say in, and what that is.
@@ -175,7 +255,9 @@ impl Judge<'_, '_> {
                 Some(TokenKind::RightParen) => drop(open.pop()),
                 _ => {}
             }
-            if self.begins(at) && self.tokens.any(at, &["insert", "update", "delete", "select", "perform", "merge", "with"]) {
+            if self.begins(at)
+                && self.tokens.any(at, &["insert", "update", "delete", "select", "perform", "merge", "with"])
+            {
                 let end = self.ends(at);
                 self.embedded(at..end)?;
                 at = end;
@@ -208,7 +290,8 @@ impl Judge<'_, '_> {
     fn keeps_key(&self, at: usize) -> Result<(), String> {
         let tokens = &self.tokens;
         if tokens.is(at, "return") {
-            let known = tokens.any(at + 1, &["new", "old", "null"]) && tokens.kind(at + 2) == Some(TokenKind::Semicolon);
+            let known =
+                tokens.any(at + 1, &["new", "old", "null"]) && tokens.kind(at + 2) == Some(TokenKind::Semicolon);
             return if known { Ok(()) } else { Err("it may return a row with another shard key.".into()) };
         }
         if self.begins(at) && tokens.is(at, "new") {
@@ -280,7 +363,11 @@ impl Judge<'_, '_> {
             // Another value for each row is another value for each row anywhere.
             None => functions::ERRATIC.contains(&name) || functions::spread(name) != Spread::Apart,
         };
-        if fine { Ok(()) } else { Err(format!("function {name} has an answer or an effect of its own on each server.")) }
+        if fine {
+            Ok(())
+        } else {
+            Err(format!("function {name} has an answer or an effect of its own on each server."))
+        }
     }
 
     /// A statement inside must stay where the trigger's row is.
@@ -384,7 +471,9 @@ impl Judge<'_, '_> {
 /// Whether these values are the n-th column of the row's key.
 fn leads(values: &KeySet, n: usize) -> bool {
     let own = |source: &KeySource| {
-        matches!(source.origin, Origin::Parameter(number) if usize::from(number) == n) && !source.negate && source.cast.is_none()
+        matches!(source.origin, Origin::Parameter(number) if usize::from(number) == n)
+            && !source.negate
+            && source.cast.is_none()
     };
     match values {
         KeySet::Values(sources) => !sources.is_empty() && sources.iter().all(own),

@@ -199,9 +199,8 @@ pub fn without_subscripts(text: &str, tokens: &[Token]) -> Option<Vec<Token>> {
         at += 1;
         let mut end = at;
         while tokens.get(end).is_some_and(|token| token.kind == TokenKind::LeftBracket) {
-            let inside = |token: &&Token| {
-                matches!(token.kind, TokenKind::Integer | TokenKind::Parameter | TokenKind::Colon)
-            };
+            let inside =
+                |token: &&Token| matches!(token.kind, TokenKind::Integer | TokenKind::Parameter | TokenKind::Colon);
             end += 1 + tokens[end + 1..].iter().take_while(inside).count();
             if tokens.get(end)?.kind != TokenKind::RightBracket {
                 end = at;

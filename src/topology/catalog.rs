@@ -127,7 +127,8 @@ impl ShardCatalog {
         let set_functions = backend.query(queries::SET_FUNCTIONS).await?;
         backend.query("COMMIT").await?;
         let shard = backend.shard_name();
-        let answers = Answers { server, relations, columns, keys, triggers, functions, system, aggregates, set_functions };
+        let answers =
+            Answers { server, relations, columns, keys, triggers, functions, system, aggregates, set_functions };
         build(answers).ok_or_else(|| {
             PgError::new(
                 SqlState::INTERNAL_ERROR,
@@ -382,7 +383,9 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
 fn join(known: &mut Relation, facts: &Facts) {
     // What one shard does not tell of its triggers stays untold.
     let untold = (known.has_triggers && known.triggers.is_empty()) || (facts.has_triggers && facts.triggers.is_empty());
-    known.triggers.extend(facts.triggers.iter().filter(|trigger| !known.triggers.contains(trigger)).cloned().collect::<Vec<_>>());
+    known
+        .triggers
+        .extend(facts.triggers.iter().filter(|trigger| !known.triggers.contains(trigger)).cloned().collect::<Vec<_>>());
     if untold {
         known.triggers.clear();
     }

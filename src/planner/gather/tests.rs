@@ -95,7 +95,7 @@ fn catalog(bytewise: bool) -> Catalog {
             row_security: false,
             definition: None,
             has_triggers: false,
-                triggers: Vec::new(),
+            triggers: Vec::new(),
         };
         catalog.relations.insert(("public".into(), (*name).into()), Arc::new(relation));
     }
