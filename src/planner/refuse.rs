@@ -58,6 +58,13 @@ pub fn select_into() -> PgError {
         .with_hint("Write CREATE TABLE ... AS SELECT, which may say it: /* goldseam: shard_key=column vindex=name */.")
 }
 
+/// A setting whose value is known on one connection only: the next statement may go to another.
+pub fn setting() -> PgError {
+    PgError::unsupported("set_config() with computed arguments, or beside other things, is not supported")
+        .with_detail("Each shard has its own settings: they follow the session only if what is set can be read in the statement.")
+        .with_hint("SELECT set_config('name', 'value', false) by itself, with constants or parameters; or use SET.")
+}
+
 /// A construct that no rule covers.
 pub fn construct(what: &str) -> PgError {
     PgError::unsupported(format!("Goldseam does not support {what} yet"))

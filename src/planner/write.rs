@@ -393,6 +393,11 @@ impl Planner<'_> {
         let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
         let place = scope::place(&self.context, &parts)?;
         super::triggers::check(&self.context, &place)?;
+        // An update of the view is a SET.
+        let settings = matches!(place, Place::System) && parts.last().is_some_and(|name| name == "pg_settings");
+        if settings && !self.context.vschema.single_shard() {
+            return Err(refuse::setting());
+        }
         let names = |alias: &sqlparser::ast::TableAlias| {
             alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
         };

@@ -32,6 +32,8 @@ pub(super) enum After {
     RollbackTo { name: String },
     /// SET; `None` is DEFAULT.
     Set { name: String, value: Option<backend::Value>, text: String },
+    /// Several settings in one statement: of each what is to be remembered.
+    Several(Vec<After>),
     /// SET SESSION CHARACTERISTICS: one setting for each mode.
     Characteristics { values: Vec<(String, backend::Value)>, text: String },
     /// RESET of one setting, or of all; `followed` if statements that bring back the startup message's settings come with it.
@@ -296,6 +298,7 @@ impl Session {
                     None => reset_one(settings, base, &name),
                 });
             }
+            After::Several(list) => list.into_iter().for_each(|after| self.complete(index, after, tag)),
             After::Characteristics { values, text } => {
                 self.transaction.remember(&self.settings);
                 self.replay(index, text, None);

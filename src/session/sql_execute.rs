@@ -304,7 +304,7 @@ impl Session {
 }
 
 /// A string that every setting of `standard_conforming_strings` reads the same way.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
