@@ -322,6 +322,8 @@ struct Planner<'c> {
     pin: Option<Pin>,
     /// A column's default that tells the time.
     moment: Option<String>,
+    /// A trigger that tells the time, in words.
+    clock: Option<String>,
     /// What has to be done in steps, where the walk has found so; every other judgement of the route still holds.
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
@@ -429,6 +431,7 @@ impl<'c> Planner<'c> {
             timed: false,
             pin: None,
             moment: None,
+            clock: None,
             work: None,
             spread: None,
             met: 0,

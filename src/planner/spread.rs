@@ -256,6 +256,9 @@ impl Planner<'_> {
                 Ok((Arc::new(gather), Some(proof.best())))
             }),
         };
+        if let Some(clock) = &self.clock {
+            return Some(Err(super::triggers::clocked(clock)));
+        }
         if (!self.timed || self.template.is_some()) && self.moment.is_none() {
             return Some(proven);
         }

@@ -60,6 +60,12 @@ impl Session {
         request::bind_values(&mut bind, "", "", given.into_iter(), formats);
         let own = twin.id;
         let Settled { statement: twin, plan, destination, bind } = self.settled(twin, bind).await?;
+        if !simple && plan.effects.sets {
+            // What it sets would be known on one server only: the session does not follow an EXECUTE of this way.
+            return Err(PgError::unsupported("EXECUTE of set_config() within the extended protocol is not supported")
+                .with_hint("Prepare and bind SELECT set_config(...) itself, or use SET.")
+                .into());
+        }
         if !simple && plan.effects.noted && self.transaction.is_idle() {
             // What lookups know of it is a part of its transaction, which lasts up to the Sync.
             self.set_aside().await?;

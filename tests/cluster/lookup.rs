@@ -44,7 +44,8 @@ fn start() -> Servers {
     }
     let folder = cluster.subfolder("proxy").unwrap();
     let vschema = folder.join("vschema.toml");
-    let config = fixture::write_config(&folder, VSCHEMA, USER, &fixture::ports(&cluster, SHARDS), USER, "[auth.user.clerk]");
+    let config =
+        fixture::write_config(&folder, VSCHEMA, USER, &fixture::ports(&cluster, SHARDS), USER, "[auth.user.clerk]");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let port = runtime.block_on(fixture::start_proxy(&config));
     Servers { cluster, port, vschema, _runtime: runtime }

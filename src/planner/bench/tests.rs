@@ -66,7 +66,10 @@ fn show(text: &str) -> String {
         lines.push(format!("input {at} ({}: {}): {place}", input.label, names.join(", ")));
         lines.push(format!("  {}", rendered(&input.text, text, &[])));
         for keys in &input.keys {
-            lines.push(format!("  {} = ANY ({}[] of input {}, column {})", keys.compared, keys.type_name, keys.input, keys.column));
+            lines.push(format!(
+                "  {} = ANY ({}[] of input {}, column {})",
+                keys.compared, keys.type_name, keys.input, keys.column
+            ));
         }
         if !input.sought.is_empty() {
             lines.push(format!("  sought by {:?}", input.sought));

@@ -9,10 +9,10 @@
 //! table that two of them write to is refused.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Query, SetExpr, Statement, Visit, With};
+use sqlparser::ast::{Query, SetExpr, Statement, Visit, With, visit_relations};
 
 use super::names::Around;
 use super::staged::{Dissection, Named, Reads, Stays};
@@ -23,7 +23,7 @@ use crate::plan::work::write::{Last, Source};
 use crate::plan::{Plan, Route, Steps, Verdict, Work};
 use crate::planner::bench::quote;
 use crate::planner::scope::{self, Place};
-use crate::planner::{Context, Planner, refuse};
+use crate::planner::{Context, Planner, refuse, triggers};
 use crate::sql::{Token, TokenKind};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
@@ -80,6 +80,9 @@ fn in_steps(
         Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED || matches!(statement, Statement::Merge(_)) => true,
         Err(_) => return routed,
     };
+    if let Some(clock) = clock(context, statement) {
+        return routed.map_err(|_| triggers::clocked(&clock));
+    }
     let parts = Dissection { context: *context, text, all, body, sources: Vec::new(), named: Vec::new() };
     match parts.write(statement) {
         Ok(write) => {
@@ -94,6 +97,18 @@ fn in_steps(
         // The way that there is says best what is missing.
         Err(Missing::Refused(error)) => routed.map_err(|known| if always { error } else { known }),
     }
+}
+
+/// A trigger that tells the time, of any of a write's tables.
+fn clock(context: &Context<'_>, statement: &Statement) -> Option<String> {
+    let inserts = matches!(statement, Statement::Insert(insert) if insert.on.is_none());
+    let found = visit_relations(statement, |name| {
+        let place = scope::parts(name).and_then(|parts| scope::place(context, &parts).ok());
+        place
+            .and_then(|place| triggers::clock(context, &place, inserts))
+            .map_or(ControlFlow::Continue(()), ControlFlow::Break)
+    });
+    found.break_value()
 }
 
 /// Why there is no way in steps.
