@@ -192,7 +192,7 @@ pub struct RawLimits {
 #[serde(deny_unknown_fields)]
 pub struct RawWorkbench {
     /// Where many rows are put together: `"shard:<least loaded>"`, or the URL of a PostgreSQL server for nothing else, of the shards' version,
-    /// encoding and collation, with the clients' roles and without functions of its own. Default: "shard:<least loaded>".
+    /// encoding and collation, with the clients' roles and without functions of its own. Default: `"shard:<least loaded>"`.
     pub server: Option<String>,
     /// Rows that one query may put together. Default: 50000000.
     pub max_rows: Option<usize>,

@@ -12,6 +12,8 @@
 //!
 //! What this cannot prove an operator may declare, by the name of the table or of the function.
 
+mod words;
+
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -25,6 +27,7 @@ use crate::sql::classify::name_of;
 use crate::sql::{self, TokenKind};
 use crate::vschema::TablePlacement;
 use scope::Place;
+use words::{GRAMMAR, REACHES};
 
 /// How far triggers may set off others.
 const DEEPEST: u8 = 4;
@@ -37,104 +40,6 @@ thread_local! {
 /// PostgreSQL's own trigger functions, which only compute; those that fill a column fill one of text or of words.
 const OWN: &[&str] =
     &["suppress_redundant_updates_trigger", "tsvector_update_trigger", "tsvector_update_trigger_column"];
-
-/// Words of PL/pgSQL and SQL that may stand before a parenthesis, and are no functions.
-const GRAMMAR: &[&str] = &[
-    "all",
-    "and",
-    "any",
-    "array",
-    "as",
-    "assert",
-    "between",
-    "by",
-    "case",
-    "cast",
-    "char",
-    "coalesce",
-    "decimal",
-    "distinct",
-    "else",
-    "elsif",
-    "elseif",
-    "extract",
-    "filter",
-    "greatest",
-    "if",
-    "in",
-    "is",
-    "least",
-    "loop",
-    "not",
-    "notice",
-    "nullif",
-    "numeric",
-    "or",
-    "order",
-    "over",
-    "overlay",
-    "position",
-    "raise",
-    "return",
-    "row",
-    "select",
-    "some",
-    "substring",
-    "then",
-    "timestamp",
-    "trim",
-    "using",
-    "varchar",
-    "when",
-    "where",
-    "while",
-    "xmlelement",
-];
-
-/// Words that begin, or are part of, what reads or writes tables, or changes the session, where they do not begin a statement that is judged.
-const REACHES: &[&str] = &[
-    "alter",
-    "call",
-    "close",
-    "commit",
-    "copy",
-    "create",
-    "cursor",
-    "delete",
-    "discard",
-    "do",
-    "drop",
-    "execute",
-    "fetch",
-    "foreach",
-    "get",
-    "grant",
-    "insert",
-    "join",
-    "listen",
-    "lock",
-    "merge",
-    "move",
-    "notify",
-    "open",
-    "perform",
-    "query",
-    "refcursor",
-    "regclass",
-    "regproc",
-    "reset",
-    "revoke",
-    "rollback",
-    "savepoint",
-    "set",
-    "table",
-    "tg_relid",
-    "truncate",
-    "update",
-    "values",
-    "window",
-    "with",
-];
 
 /// Whether a table may be written to, as far as its triggers are concerned.
 pub(super) fn check(context: &Context<'_>, place: &Place) -> Result<(), PgError> {
