@@ -274,11 +274,11 @@ impl Out<'_> {
                 .with_hint("Write avg((...)::float8)."));
         }
         // PostgreSQL's sum for an average begins with zero: minus zero alone does not stay one.
-        let zero = if *name == "float8" { " + 0" } else { "" };
-        let _ = write!(
-            self.sql,
-            "((pg_catalog.sum(goldseam.c{sum}){zero}) / nullif(pg_catalog.sum(goldseam.c{count}), 0))"
-        );
+        let sum = match *name {
+            "float8" => format!("(pg_catalog.sum(goldseam.c{sum}) + 0)"),
+            _ => format!("pg_catalog.sum(goldseam.c{sum})"),
+        };
+        let _ = write!(self.sql, "({sum} / nullif(pg_catalog.sum(goldseam.c{count}), 0))");
         Ok(())
     }
 }
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(
             text.0,
             "(pg_catalog.sum(goldseam.c0)::bigint) (pg_catalog.sum(goldseam.c1)) \
-             ((pg_catalog.sum(goldseam.c1)) / nullif(pg_catalog.sum(goldseam.c2), 0)) \
+             (pg_catalog.sum(goldseam.c1) / nullif(pg_catalog.sum(goldseam.c2), 0)) \
              unnest($2::int8[], $3::numeric[], $4::int8[]) AS goldseam (c0, c1, c2) $1"
         );
         let avg = Text { pieces: vec![Piece::Avg { sum: 0, count: 1 }] };

@@ -29,7 +29,7 @@ pub enum Given<'a> {
     Parameter(u16),
 }
 
-/// The settings of a statement that does nothing but set some; none if it is no such statement, or if what it sets is computed.
+/// The settings of a statement that does nothing but set some, and ask for some (`current_setting`); none if it is no such statement, or if what it sets is computed.
 pub fn set_configs(text: &str) -> Vec<Setting<'_>> {
     let mut reader = Reader { text, lexer: Lexer::new(text), ahead: None, broken: false };
     reader.settings().unwrap_or_default()
@@ -45,16 +45,24 @@ impl<'a> Reader<'a> {
             if self.eat("pg_catalog") && !self.eat_kind(TokenKind::Dot) {
                 return None;
             }
-            if !self.eat("set_config") || !self.eat_kind(TokenKind::LeftParen) {
+            // What a setting was is often asked in the same breath.
+            let asks = self.eat("current_setting");
+            if !asks && !self.eat("set_config") || !self.eat_kind(TokenKind::LeftParen) {
                 return None;
             }
             let name = self.given()?;
-            let value = self.eat_kind(TokenKind::Comma).then(|| self.given())??;
-            let local = self.eat_kind(TokenKind::Comma).then(|| self.given())??;
+            if asks {
+                if self.eat_kind(TokenKind::Comma) {
+                    self.given()?;
+                }
+            } else {
+                let value = self.eat_kind(TokenKind::Comma).then(|| self.given())??;
+                let local = self.eat_kind(TokenKind::Comma).then(|| self.given())??;
+                found.push(Setting { name, value, local });
+            }
             if !self.eat_kind(TokenKind::RightParen) {
                 return None;
             }
-            found.push(Setting { name, value, local });
             // An alias renames the column of the answer, no more. What is no alias does not end the statement.
             let named = self.eat("as");
             if self.name().is_none() && named {
@@ -114,6 +122,12 @@ mod tests {
                 ],
             ),
             ("SELECT set_config('a', 'b', true) c", vec![one(text("a"), text("b"), text("true"))]),
+            (
+                "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
+                vec![one(text("jit"), text("off"), text("false"))],
+            ),
+            ("SELECT current_setting('a', true)", vec![]),
+            ("SELECT current_setting('a', set_config('a', 'b', true))", vec![]),
             ("SELECT set_config('a', 'b' || 'c', true)", vec![]),
             ("SELECT set_config('a', 'b', true) FROM t", vec![]),
             ("SELECT set_config('a', 'b', true), 1", vec![]),
