@@ -235,6 +235,8 @@ impl Session {
     fn complete(&mut self, index: usize, after: After, tag: Tag) {
         match after {
             After::Nothing => {}
+            // set_config() for no row has set nothing.
+            After::Set { .. } | After::Local { .. } if tag.as_bytes() == b"SELECT 0" => {}
             After::Prepare { name, statement } => {
                 statement.validated.store(true, std::sync::atomic::Ordering::Relaxed);
                 // The bound on names was checked before.

@@ -50,6 +50,9 @@ impl<'a> Reader<'a> {
             if !asks && !self.eat("set_config") || !self.eat_kind(TokenKind::LeftParen) {
                 return None;
             }
+            if !asks && found.is_empty() && self.eat("name") {
+                return self.setting_if_there();
+            }
             let name = self.given()?;
             if asks {
                 if self.eat_kind(TokenKind::Comma) {
@@ -72,6 +75,28 @@ impl<'a> Reader<'a> {
                 return self.at_end().then_some(found);
             }
         }
+    }
+
+    /// The rest of `SELECT set_config(name, value, local) FROM pg_settings WHERE name = 'name'`, by which pg_dump sets what its server may not
+    /// have: then there is no row, and nothing is set.
+    fn setting_if_there(&mut self) -> Option<Vec<Setting<'a>>> {
+        let value = self.eat_kind(TokenKind::Comma).then(|| self.given())??;
+        let local = self.eat_kind(TokenKind::Comma).then(|| self.given())??;
+        if !self.eat_kind(TokenKind::RightParen) || !self.eat("from") {
+            return None;
+        }
+        if self.eat("pg_catalog") && !self.eat_kind(TokenKind::Dot) {
+            return None;
+        }
+        if !(self.eat("pg_settings") && self.eat("where") && self.eat("name")) {
+            return None;
+        }
+        let equals = self.advance()?;
+        if equals.text(self.text) != "=" {
+            return None;
+        }
+        let name = self.given()?;
+        self.at_end().then(|| vec![Setting { name, value, local }])
     }
 
     /// A constant or a parameter, perhaps with a cast that does not change its text.
@@ -126,6 +151,13 @@ mod tests {
                 "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
                 vec![one(text("jit"), text("off"), text("false"))],
             ),
+            (
+                "SELECT set_config(name, 'b, c', false) FROM pg_settings WHERE name = 'a'",
+                vec![one(text("a"), text("b, c"), text("false"))],
+            ),
+            ("SELECT set_config(name, 'b', false) FROM pg_settings", vec![]),
+            ("SELECT set_config(name, 'b', false) FROM pg_settings WHERE name <> 'a'", vec![]),
+            ("SELECT set_config(name, 'b', false) FROM mine WHERE name = 'a'", vec![]),
             ("SELECT current_setting('a', true)", vec![]),
             ("SELECT current_setting('a', set_config('a', 'b', true))", vec![]),
             ("SELECT set_config('a', 'b' || 'c', true)", vec![]),
