@@ -312,7 +312,11 @@ fn a_cursor_whose_shard_died_fails_and_its_session_goes_on() {
         assert!(failed || seen == 40, "{declare}: ended after {seen} rows");
         client.query("ROLLBACK");
         own.cluster.servers[1].start().unwrap();
-        eventually("the session goes on", || client.query("SELECT count(*) FROM items").error.is_none());
+        eventually("the session goes on", || {
+            let reply = client.query("SELECT count(*) FROM items");
+            reply.error.iter().for_each(|error| println!("{declare}: {error:?}"));
+            reply.error.is_none()
+        });
         assert_eq!(client.one("SELECT sum(n) FROM items"), "0", "{declare}: hold {hold}");
         assert_eq!(client.query("FETCH 1 FROM c").code(), "34000");
         nothing_is_left(&own);
