@@ -53,6 +53,19 @@ impl Client {
         Ok(Answer { time: began.elapsed(), ..answer })
     }
 
+    /// The first column of a query's rows.
+    pub fn lines(&mut self, sql: &str) -> Outcome<Vec<String>> {
+        self.start(sql)?;
+        let mut lines = Vec::new();
+        self.read(|row| {
+            // How many columns, the length of the first, and that.
+            let length = row.get(2..6).map(|length| u32::from_be_bytes([length[0], length[1], length[2], length[3]]));
+            let text = length.and_then(|length| row.get(6..6 + length as usize));
+            lines.push(String::from_utf8_lossy(text.unwrap_or_default()).into_owned());
+        })?;
+        Ok(lines)
+    }
+
     /// Sends the data of a COPY, piece by piece, and its end; the server has been asked for it.
     pub fn send_copy<'d>(&mut self, pieces: impl Iterator<Item = &'d [u8]>) -> Outcome<()> {
         let mut head = [0; 5];
@@ -75,6 +88,11 @@ impl Client {
 
     /// Reads up to ReadyForQuery.
     pub fn collect(&mut self) -> Outcome<Answer> {
+        self.read(|_| {})
+    }
+
+    /// The same, with a look at each row.
+    fn read(&mut self, mut look: impl FnMut(&[u8])) -> Outcome<Answer> {
         let mut answer = Answer::default();
         let mut body = Vec::new();
         loop {
@@ -85,7 +103,10 @@ impl Client {
             self.stream.read_exact(&mut body)?;
             answer.bytes += length as u64 + 5;
             match head[0] {
-                b'D' => answer.rows += 1,
+                b'D' => {
+                    answer.rows += 1;
+                    look(&body);
+                }
                 b'E' => return Err(String::from_utf8_lossy(&body).replace('\0', " ").into()),
                 b'Z' => return Ok(answer),
                 _ => {}

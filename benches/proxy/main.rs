@@ -17,6 +17,7 @@
 //! * [`pgbench`] is one run and its figures.
 //! * [`idle`] is the memory of a thousand clients that do nothing.
 //! * [`scatter`] is about statements over several shards; [`client`] counts the rows that they answer.
+//! * [`staging`] is about rows that are put together in a workbench.
 //! * [`copy`] is about rows that a client copies in.
 //! * [`analytics`] asks TPC-H's and the CH-benCHmark's questions ([`workloads`]) of four shards and of one server.
 //! * [`report`] prints Markdown.
@@ -31,6 +32,7 @@ mod pgbench;
 mod placement;
 mod report;
 mod scatter;
+mod staging;
 #[path = "../workloads/mod.rs"]
 mod workloads;
 

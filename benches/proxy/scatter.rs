@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Answer, Client};
 use crate::contenders::{Bench, Contender};
 use crate::pgbench::{Mode, Run, median, run_script};
-use crate::{Options, Outcome, copy, os, placement};
+use crate::{Options, Outcome, copy, os, placement, staging};
 
 /// Rows of a group on each shard, on average.
 const GROUP: i64 = 10;
@@ -30,7 +30,7 @@ pub struct Line {
     figures: String,
 }
 
-fn line(what: impl Into<String>, figures: String) -> Line {
+pub fn line(what: impl Into<String>, figures: String) -> Line {
     let line = Line { what: what.into(), figures };
     eprintln!("{}: {}", line.what, line.figures);
     line
@@ -50,6 +50,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Outcome<Vec<Line>> {
     let mut lines = Vec::new();
     small(bench, options, &mut lines)?;
     large(bench, options, &mut lines)?;
+    staging::measure(bench, options, &mut lines)?;
     two_phase(bench, options, &mut lines)?;
     wide(bench, options, &mut lines)?;
     lines.push(line("COPY in", copy::measure(bench, i64::from(options.rows))?));
@@ -129,7 +130,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn timed(client: &mut Client, sql: &str, times: usize) -> Outcome<f64> {
+pub fn timed(client: &mut Client, sql: &str, times: usize) -> Outcome<f64> {
     client.query(sql)?;
     let mut values = Vec::new();
     for _ in 0..times {
@@ -139,7 +140,7 @@ fn timed(client: &mut Client, sql: &str, times: usize) -> Outcome<f64> {
 }
 
 /// The slowest of all servers, asked at the same time and without a proxy; the median.
-fn together(clients: &mut [Client], sql: &str, times: usize) -> Outcome<f64> {
+pub fn together(clients: &mut [Client], sql: &str, times: usize) -> Outcome<f64> {
     let mut values = Vec::new();
     for round in 0..=times {
         let began = Instant::now();
@@ -243,6 +244,7 @@ fn wide(bench: &Bench, options: &Options, lines: &mut Vec<Line>) -> Outcome<()> 
     let kinds = [
         ("10 rows each", "SELECT id, n FROM bit"),
         ("10 rows each after 5 ms", "SELECT id, n, pg_sleep(0.0005) FROM bit"),
+        ("a window over 10 rows each", "SELECT id, rank() OVER (ORDER BY n, id) FROM bit"),
     ];
     for (what, sql) in kinds {
         let mut figures = String::new();

@@ -88,6 +88,8 @@ pub struct Trigger {
     pub system: bool,
     /// BEFORE, for each row: it can give the row other values.
     pub shapes_rows: bool,
+    /// It runs when rows are inserted.
+    pub on_insert: bool,
 }
 
 /// A column of a relation.

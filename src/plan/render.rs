@@ -273,7 +273,12 @@ impl Out<'_> {
                 .with_detail("Sums of real are rounded to real, and the average of all is not.")
                 .with_hint("Write avg((...)::float8)."));
         }
-        let _ = write!(self.sql, "(pg_catalog.sum(goldseam.c{sum}) / nullif(pg_catalog.sum(goldseam.c{count}), 0))");
+        // PostgreSQL's sum for an average begins with zero: minus zero alone does not stay one.
+        let sum = match *name {
+            "float8" => format!("(pg_catalog.sum(goldseam.c{sum}) + 0)"),
+            _ => format!("pg_catalog.sum(goldseam.c{sum})"),
+        };
+        let _ = write!(self.sql, "({sum} / nullif(pg_catalog.sum(goldseam.c{count}), 0))");
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::functions::{self, Class};
 use super::{Planner, once, refuse, scope, tree};
 use crate::error::PgError;
 use crate::plan::Pin;
+use crate::sql;
 
 impl Planner<'_> {
     /// A function call: its arguments, and what it does beyond them.
@@ -140,6 +141,7 @@ impl Planner<'_> {
             return self.user_function(&bare);
         }
         refuse::of_connection(&bare)?;
+        refuse::large_object(&bare, self.context.vschema)?;
         self.home_unless_placed |= functions::speaks_of_oids(&bare);
         self.objects |= functions::speaks_of_oids(&bare);
         self.tree.volatile += usize::from(functions::is_erratic(&bare));
@@ -172,6 +174,9 @@ impl Planner<'_> {
                 self.pin = Some(Pin::SessionState);
             }
             Class::SetConfig => {
+                if !self.context.vschema.single_shard() && sql::set_configs(self.text).is_empty() {
+                    return Err(refuse::setting());
+                }
                 self.attached = true;
                 self.floating = false;
                 let local = match arguments {

@@ -59,6 +59,7 @@ impl Planner<'_> {
     pub(super) fn condition(&mut self, condition: &Expr, reach: Reach<'_>) -> Result<(), PgError> {
         for term in chain(condition, &BinaryOperator::And) {
             self.note_filter(unwrap(term), reach);
+            self.note_link(unwrap(term), reach);
             if !self.term(unwrap(term), reach)? {
                 self.expr(term)?;
             }
@@ -119,12 +120,15 @@ impl Planner<'_> {
                 if let Expr::Tuple(columns) = unwrap(expr) {
                     let tested = columns.iter().map(|column| self.tested_node(column)).collect();
                     self.exprs(columns)?;
-                    self.inner_query(subquery, Some(tested))?;
+                    let outputs = self.inner_query(subquery, Some(tested))?;
+                    let columns: Vec<Option<Found>> = columns.iter().map(|column| self.column_of(column)).collect();
+                    self.note_member(&columns, &outputs, reach);
                     return Ok(true);
                 }
                 let Some(column) = self.column_of(expr) else { return Ok(false) };
                 let tested = vec![self.tested_node(expr)];
                 let outputs = self.inner_query(subquery, Some(tested))?;
+                self.note_member(&[Some(column.clone())], &outputs, reach);
                 self.carry_outputs(&column, outputs, reach);
                 Ok(true)
             }

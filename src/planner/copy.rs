@@ -72,6 +72,9 @@ fn table(
     let place = scope::place(context, &statement.table)?;
     if statement.from && (statement.client || matches!(place, Place::Single { .. })) {
         triggers::check(context, &place)?;
+        if let Some(clock) = triggers::clock(context, &place, true) {
+            return Err(triggers::clocked(&clock));
+        }
     }
     match place {
         Place::Sharded { table, relation } => {

@@ -28,6 +28,9 @@ impl Planner<'_> {
                     if !matches!(op, BinaryOperator::And) {
                         self.note_near(left, op, right);
                     }
+                    if matches!(op, BinaryOperator::Eq) {
+                        self.note_sought(left, right);
+                    }
                     self.expr(right)?;
                     expr = left;
                 }

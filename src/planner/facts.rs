@@ -60,6 +60,11 @@ impl Facts {
         }
     }
 
+    /// The column that a node is.
+    pub fn column(&self, node: Node) -> Option<(usize, &str)> {
+        self.ids.iter().find(|(_, known)| **known == node).map(|((instance, column), _)| (*instance, column.as_str()))
+    }
+
     /// The use that a node is a column of.
     pub fn instance(&self, node: Node) -> usize {
         self.instances.get(node.0).copied().unwrap_or(usize::MAX)

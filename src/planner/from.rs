@@ -200,6 +200,7 @@ impl Planner<'_> {
     }
 
     fn merged_equality(&mut self, one: usize, other: usize, name: &str, reach: Reach<'_>) {
+        self.link((one, name), (other, name), reach);
         let type_of = |at: usize| {
             let instance = self.instances.get(at)?;
             instance.columns.iter().find(|column| column.name == name)?.key_type

@@ -322,6 +322,8 @@ struct Planner<'c> {
     pin: Option<Pin>,
     /// A column's default that tells the time.
     moment: Option<String>,
+    /// A trigger that tells the time, in words.
+    clock: Option<String>,
     /// What has to be done in steps, where the walk has found so; every other judgement of the route still holds.
     work: Option<Work>,
     /// How the write may go to several shards, if it is one.
@@ -342,6 +344,14 @@ struct Planner<'c> {
     starred: HashSet<usize>,
     /// Terms of conditions that are about one use of a table.
     filters: Vec<bench::Filter>,
+    /// Equalities that rows of one use of a table have to pass with those of another.
+    links: Vec<bench::Link>,
+    /// Sub-queries that may be inputs as a whole.
+    wholes: Vec<bench::Whole>,
+    /// Blocks of aggregates of which shards can give parts.
+    partials: Vec<bench::Partials>,
+    /// Columns that are compared with what a block further out has.
+    sought: HashSet<(usize, String)>,
     /// Uses whose rows an outer join may leave out.
     nullable: HashSet<usize>,
     /// What a workbench cannot do.
@@ -421,6 +431,7 @@ impl<'c> Planner<'c> {
             timed: false,
             pin: None,
             moment: None,
+            clock: None,
             work: None,
             spread: None,
             met: 0,
@@ -431,6 +442,10 @@ impl<'c> Planner<'c> {
             sites: Vec::new(),
             starred: HashSet::new(),
             filters: Vec::new(),
+            links: Vec::new(),
+            wholes: Vec::new(),
+            partials: Vec::new(),
+            sought: HashSet::new(),
             nullable: HashSet::new(),
             unfit: None,
             torn: None,

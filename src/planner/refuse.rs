@@ -20,6 +20,51 @@ pub(super) fn of_connection(name: &str) -> Result<(), PgError> {
     }
 }
 
+/// A function of large objects, where there are several shards: each server has its own, and their numbers say nothing on another.
+pub(super) fn large_object(name: &str, vschema: &Vschema) -> Result<(), PgError> {
+    if !LARGE_OBJECTS.contains(&name) || vschema.shards.len() < 2 {
+        return Ok(());
+    }
+    Err(PgError::unsupported(format!("{name}(): large objects are not supported over several shards"))
+        .with_detail("Each server has large objects of its own, and the number of one says nothing on another.")
+        .with_hint("Keep the bytes in a column of type bytea."))
+}
+
+/// PostgreSQL's functions of large objects (`src/backend/libpq/be-fsstubs.c`).
+const LARGE_OBJECTS: &[&str] = &[
+    "lo_close",
+    "lo_creat",
+    "lo_create",
+    "lo_export",
+    "lo_from_bytea",
+    "lo_get",
+    "lo_import",
+    "lo_lseek",
+    "lo_lseek64",
+    "lo_open",
+    "lo_put",
+    "lo_tell",
+    "lo_tell64",
+    "lo_truncate",
+    "lo_truncate64",
+    "lo_unlink",
+    "loread",
+    "lowrite",
+];
+
+/// SELECT INTO, but for temporary tables.
+pub fn select_into() -> PgError {
+    PgError::unsupported("SELECT INTO makes a table of which nothing says where its rows belong")
+        .with_hint("Write CREATE TABLE ... AS SELECT, which may say it: /* goldseam: shard_key=column vindex=name */.")
+}
+
+/// A setting whose value is known on one connection only: the next statement may go to another.
+pub fn setting() -> PgError {
+    PgError::unsupported("set_config() with computed arguments, or beside other things, is not supported")
+        .with_detail("Each shard has its own settings: they follow the session only if what is set can be read in the statement.")
+        .with_hint("SELECT set_config('name', 'value', false) by itself, with constants or parameters; or use SET.")
+}
+
 /// A construct that no rule covers.
 pub fn construct(what: &str) -> PgError {
     PgError::unsupported(format!("Goldseam does not support {what} yet"))

@@ -225,6 +225,10 @@ impl Planner<'_> {
 
     /// Takes note of a column that a write leaves to its default.
     pub(super) fn note_default(&mut self, relation: &Relation, column: &str) {
+        if let Some(name) = self.default_reader(relation, column) {
+            // Its value would be made of one shard's rows.
+            let _ = self.user_function(&name);
+        }
         let default = relation.column(column).and_then(|at| relation.columns.get(at)).map(|column| column.default);
         if default == Some(ColumnDefault::Moment) && self.moment.is_none() && !self.is_supplied(column) {
             self.moment = Some(format!("the default of column \"{column}\""));
@@ -252,6 +256,9 @@ impl Planner<'_> {
                 Ok((Arc::new(gather), Some(proof.best())))
             }),
         };
+        if let Some(clock) = &self.clock {
+            return Some(Err(super::triggers::clocked(clock)));
+        }
         if (!self.timed || self.template.is_some()) && self.moment.is_none() {
             return Some(proven);
         }
@@ -280,4 +287,26 @@ impl Planner<'_> {
             None => Ok(()),
         }
     }
+}
+
+impl Planner<'_> {
+    /// The function, if there is one, by which a column's default may read tables.
+    fn default_reader(&self, relation: &Relation, column: &str) -> Option<String> {
+        let expression = relation.columns.get(relation.column(column)?)?.supply.expression.as_deref()?;
+        let functions = &self.context.catalog.functions;
+        let reads = |name: &&str| functions.get(*name).is_some_and(|function| !function.closed);
+        called_in(expression).find(reads).map(str::to_owned)
+    }
+}
+
+/// What stands before the parentheses of an expression as PostgreSQL prints it.
+fn called_in(expression: &str) -> impl Iterator<Item = &str> {
+    expression.match_indices('(').filter_map(|(at, _)| {
+        let before = expression.get(..at)?;
+        if let Some(quoted) = before.strip_suffix('"') {
+            return quoted.rsplit_once('"').map(|(_, name)| name);
+        }
+        let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).next()?;
+        (!name.is_empty()).then_some(name)
+    })
 }

@@ -6,11 +6,13 @@
 //!
 //! * A BEFORE trigger must not give the row another shard key: the row has been sent where its old one leads.
 //! * What only each shard can tell (identifiers of transactions and of objects) and what counts (sequences) is refused.
-//! * The time is that of the shard's own transaction. Shards begin a transaction one after the other, so the times differ by as much, as they
-//!   do between the statements of a transaction that each have a shard of their own; no statement could tell a trigger another time.
+//! * The time is that of the shard's own transaction, and no statement can tell a trigger another: what sets off such a trigger needs one shard
+//!   ([`clock`]).
 //! * Triggers of reference tables run once for each copy: whatever they do besides would be done several times.
 //!
 //! What this cannot prove an operator may declare, by the name of the table or of the function.
+
+mod words;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -25,6 +27,7 @@ use crate::sql::classify::name_of;
 use crate::sql::{self, TokenKind};
 use crate::vschema::TablePlacement;
 use scope::Place;
+use words::{GRAMMAR, REACHES};
 
 /// How far triggers may set off others.
 const DEEPEST: u8 = 4;
@@ -37,104 +40,6 @@ thread_local! {
 /// PostgreSQL's own trigger functions, which only compute; those that fill a column fill one of text or of words.
 const OWN: &[&str] =
     &["suppress_redundant_updates_trigger", "tsvector_update_trigger", "tsvector_update_trigger_column"];
-
-/// Words of PL/pgSQL and SQL that may stand before a parenthesis, and are no functions.
-const GRAMMAR: &[&str] = &[
-    "all",
-    "and",
-    "any",
-    "array",
-    "as",
-    "assert",
-    "between",
-    "by",
-    "case",
-    "cast",
-    "char",
-    "coalesce",
-    "decimal",
-    "distinct",
-    "else",
-    "elsif",
-    "elseif",
-    "extract",
-    "filter",
-    "greatest",
-    "if",
-    "in",
-    "is",
-    "least",
-    "loop",
-    "not",
-    "notice",
-    "nullif",
-    "numeric",
-    "or",
-    "order",
-    "over",
-    "overlay",
-    "position",
-    "raise",
-    "return",
-    "row",
-    "select",
-    "some",
-    "substring",
-    "then",
-    "timestamp",
-    "trim",
-    "using",
-    "varchar",
-    "when",
-    "where",
-    "while",
-    "xmlelement",
-];
-
-/// Words that begin, or are part of, what reads or writes tables, or changes the session, where they do not begin a statement that is judged.
-const REACHES: &[&str] = &[
-    "alter",
-    "call",
-    "close",
-    "commit",
-    "copy",
-    "create",
-    "cursor",
-    "delete",
-    "discard",
-    "do",
-    "drop",
-    "execute",
-    "fetch",
-    "foreach",
-    "get",
-    "grant",
-    "insert",
-    "join",
-    "listen",
-    "lock",
-    "merge",
-    "move",
-    "notify",
-    "open",
-    "perform",
-    "query",
-    "refcursor",
-    "regclass",
-    "regproc",
-    "reset",
-    "revoke",
-    "rollback",
-    "savepoint",
-    "set",
-    "table",
-    "tg_relid",
-    "truncate",
-    "update",
-    "values",
-    "window",
-    "with",
-];
 
 /// Whether a table may be written to, as far as its triggers are concerned.
 pub(super) fn check(context: &Context<'_>, place: &Place) -> Result<(), PgError> {
@@ -153,6 +58,44 @@ pub(super) fn check(context: &Context<'_>, place: &Place) -> Result<(), PgError>
     Err(PgError::unsupported(format!("table \"{name}\" has triggers or rules")).with_detail(why).with_hint(format!(
         "If they touch rows of the same shard key only, say so in the vschema: [functions] shard_local = {declared}."
     )))
+}
+
+/// A trigger that would tell the rows of each shard another time, as what it is, where one server has one time for all of them. `inserts`: the
+/// statement does nothing but insert.
+pub(super) fn clock(context: &Context<'_>, place: &Place, inserts: bool) -> Option<String> {
+    let Place::Sharded { table, relation } = place else { return None };
+    let declared = |name: &str| context.vschema.local_functions.contains(name);
+    let tells = |trigger: &&Trigger| {
+        (trigger.on_insert || !inserts)
+            && !declared(&trigger.function)
+            && trigger.source.as_deref().is_some_and(|source| tells_time(context, source))
+    };
+    let found = relation.triggers.iter().find(tells).filter(|_| !declared(&table.name))?;
+    Some(format!("trigger function {}, which tells the time,", found.function))
+}
+
+/// Whether a function names the time: by a function, a word of the grammar, or a text that becomes it.
+fn tells_time(context: &Context<'_>, source: &str) -> bool {
+    let Ok(all) = sql::lex(source, &context.limits) else { return true };
+    let tokens = Tokens { text: source, all: &all };
+    (0..all.len()).any(|at| {
+        let word = tokens.word(at).to_ascii_lowercase();
+        let word = word.trim_matches(|quote| quote == '\'' || quote == '"');
+        functions::spread(word) == Spread::Time
+            || matches!(word, "now" | "today" | "tomorrow" | "yesterday" | "localtime" | "localtimestamp")
+            || word.starts_with("current_time")
+            || word == "current_date"
+    })
+}
+
+/// Why a write over several shards cannot set off a trigger of [`clock`].
+pub(super) fn clocked(what: &str) -> PgError {
+    PgError::unsupported(format!("{what} in a write over several shards"))
+        .with_detail("Each shard would take the time from its own clock, and the rows would differ.")
+        .with_hint(
+            "Send one statement for each shard key; or say in the vschema that a time of each shard will do: [functions] \
+             shard_local = [\"function\"].",
+        )
 }
 
 /// Whether a write may give fewer rows than it was given, or others: a trigger may leave them out.

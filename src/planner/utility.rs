@@ -252,7 +252,7 @@ fn mentions(context: &Context<'_>, text: &str, tokens: &[Token]) -> Vec<(String,
 
 /// The one shard that all named tables are on.
 fn named(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, PgError> {
-    let mut fixed: Option<(ShardId, String)> = None;
+    let (mut fixed, mut temporary): (Option<(ShardId, String)>, bool) = (None, false);
     for (name, place) in mentions(context, text, tokens) {
         match place? {
             Place::Sharded { .. } | Place::Reference { .. } => return Err(spread(text, tokens, &name)),
@@ -273,13 +273,20 @@ fn named(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, P
                     _ => fixed = Some((shard, name)),
                 }
             }
-            Place::System | Place::Temporary | Place::Unknown => {}
+            Place::Temporary => temporary = true,
+            Place::System | Place::Unknown => {}
         }
     }
     match fixed {
         Some((shard, name)) => Ok(Route {
             fixed: Some(shard),
             reasons: vec![format!("table {name}: unsharded, on {}", context.vschema.shard_name(shard))],
+            ..Route::default()
+        }),
+        // What a catalog says is told by one shard, whatever else the session is doing: OIDs differ from shard to shard.
+        None if !temporary && speaks_of_objects(context, text, tokens) => Ok(Route {
+            fallback: Fallback::Home,
+            reasons: vec!["the home shard: catalogs and OIDs are its own".into()],
             ..Route::default()
         }),
         // Temporary tables, or nothing at all: PostgreSQL knows.
@@ -289,6 +296,16 @@ fn named(context: &Context<'_>, text: &str, tokens: &[Token]) -> Result<Route, P
             ..Route::default()
         }),
     }
+}
+
+/// Whether any name among the tokens is one of a catalog, or of a type or function whose values are OIDs.
+fn speaks_of_objects(context: &Context<'_>, text: &str, tokens: &[Token]) -> bool {
+    tokens.iter().filter_map(|token| name_of(text, *token)).any(|name| {
+        context.catalog.system_relations.contains(name.as_ref())
+            || name == "information_schema"
+            || functions::speaks_of_oids(&name)
+            || name.starts_with("reg")
+    })
 }
 
 fn verb(text: &str, tokens: &[Token]) -> String {

@@ -31,7 +31,7 @@ impl Planner<'_> {
         if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
             return Err(refuse::construct("this clause of a query"));
         }
-        let (ctes, volatile) = (self.ctes.len(), self.tree.volatile);
+        let (ctes, volatile, first) = (self.ctes.len(), self.tree.volatile, self.instances.len());
         self.tree.open_query(self.instances.len());
         if let Some(with) = with {
             self.with(with)?;
@@ -62,6 +62,7 @@ impl Planner<'_> {
         part.locked = !locks.is_empty();
         outputs.part = Some(self.tree.add(Part::Query(part)));
         self.ctes.truncate(ctes);
+        self.note_whole(query, &outputs, first);
         Ok(outputs)
     }
 
@@ -233,7 +234,7 @@ impl Planner<'_> {
             return Err(refuse::construct("this clause of SELECT"));
         }
         if select.into.is_some() {
-            return Err(refuse::construct("SELECT INTO"));
+            return Err(refuse::select_into());
         }
         let first = self.instances.len();
         let mut from = self.from(&select.from)?;
@@ -293,6 +294,7 @@ impl Planner<'_> {
         }
         let outputs = self.projection(&select.projection)?;
         self.order_by(order_by)?;
+        self.note_partials(select);
         let volatile = self.tree.volatile > volatile;
         if let Some(block) = self.tree.block() {
             let chosen = block.distinct != tree::Distinct::No || block.groups.is_some() || order_by.is_some();

@@ -61,6 +61,7 @@ impl Planner<'_> {
         self.floating = false;
         let place = scope::place(&self.context, &parts)?;
         super::triggers::check(&self.context, &place)?;
+        self.clock = self.clock.take().or_else(|| super::triggers::clock(&self.context, &place, insert.on.is_none()));
         let alias = insert.table_alias.as_ref().map(|alias| (&alias.alias, Vec::new()));
         let at = self.used(place.clone(), &parts, alias)?;
         let columns: Option<Vec<String>> = insert.columns.iter().map(column_name).collect();
@@ -393,6 +394,12 @@ impl Planner<'_> {
         let Some(parts) = scope::parts(name) else { return Err(refuse::construct("a computed table name")) };
         let place = scope::place(&self.context, &parts)?;
         super::triggers::check(&self.context, &place)?;
+        self.clock = self.clock.take().or_else(|| super::triggers::clock(&self.context, &place, false));
+        // An update of the view is a SET.
+        let settings = matches!(place, Place::System) && parts.last().is_some_and(|name| name == "pg_settings");
+        if settings && !self.context.vschema.single_shard() {
+            return Err(refuse::setting());
+        }
         let names = |alias: &sqlparser::ast::TableAlias| {
             alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect()
         };

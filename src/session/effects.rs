@@ -32,6 +32,8 @@ pub(super) enum After {
     RollbackTo { name: String },
     /// SET; `None` is DEFAULT.
     Set { name: String, value: Option<backend::Value>, text: String },
+    /// Several settings in one statement: of each what is to be remembered.
+    Several(Vec<After>),
     /// SET SESSION CHARACTERISTICS: one setting for each mode.
     Characteristics { values: Vec<(String, backend::Value)>, text: String },
     /// RESET of one setting, or of all; `followed` if statements that bring back the startup message's settings come with it.
@@ -233,6 +235,8 @@ impl Session {
     fn complete(&mut self, index: usize, after: After, tag: Tag) {
         match after {
             After::Nothing => {}
+            // set_config() for no row has set nothing.
+            After::Set { .. } | After::Local { .. } if tag.as_bytes() == b"SELECT 0" => {}
             After::Prepare { name, statement } => {
                 statement.validated.store(true, std::sync::atomic::Ordering::Relaxed);
                 // The bound on names was checked before.
@@ -296,6 +300,7 @@ impl Session {
                     None => reset_one(settings, base, &name),
                 });
             }
+            After::Several(list) => list.into_iter().for_each(|after| self.complete(index, after, tag)),
             After::Characteristics { values, text } => {
                 self.transaction.remember(&self.settings);
                 self.replay(index, text, None);

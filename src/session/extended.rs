@@ -284,7 +284,15 @@ impl Session {
         let plan = sized.unwrap_or_else(|| self.plan_for(&statement));
         let typed = if statement.sql_types.is_some() { self.twin(&statement)? } else { statement.clone() };
         let after = match plan.effects.sets {
-            true => self.after_function(&statement.text, &sql::classify(&statement.text))?,
+            true => {
+                let bound = BoundValues {
+                    text: &statement.text,
+                    literals: &statement.literals,
+                    types: &typed.types,
+                    bind: &view,
+                };
+                self.after_function(&statement.text, &bound)?
+            }
             false => After::Nothing,
         };
         let destination = if told {

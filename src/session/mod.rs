@@ -43,6 +43,7 @@ mod refuse;
 mod route;
 mod scatter;
 mod sequence;
+mod set_config;
 mod simple;
 mod sizes;
 mod sql_execute;

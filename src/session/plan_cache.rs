@@ -141,7 +141,7 @@ impl PlanContext {
                 limits,
             },
         );
-        if matches!(sql::classify(text), sql::Command::Set { function: true, .. }) {
+        if !sql::set_configs(text).is_empty() {
             // The session follows it, and repeats it where the transaction goes: its backend need not be kept.
             plan.effects.sets = true;
             plan.effects.pin = None;

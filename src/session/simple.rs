@@ -8,6 +8,7 @@ use super::effects::After;
 use super::local::Answer;
 use super::relay::Expect;
 use super::route::{self, Destination};
+use super::values::TextValues;
 use super::{Session, Trouble};
 use crate::error::PgError;
 use crate::plan::{Effects, Tally};
@@ -195,7 +196,7 @@ impl Session {
         if destination == Destination::Work {
             return Box::pin(self.work_query(statement, &plan)).await;
         }
-        let after = self.after_function(statement, &command)?;
+        let after = self.after_function(statement, &TextValues { text: statement, literals: &[] })?;
         self.send_query(frame, destination, &plan.effects, after).await
     }
 
@@ -203,22 +204,6 @@ impl Session {
     async fn noted_alone(&mut self, frame: &[u8], whole: &str) -> Result<(), Trouble> {
         let pieces = sql::split(whole, &self.state.sql_limits())?;
         Box::pin(self.begin_sequence(frame, whole, &pieces)).await
-    }
-
-    /// What a `SELECT set_config(...)` means for the session; nothing for any other statement that is no command.
-    pub(super) fn after_function(&self, statement: &str, command: &Command<'_>) -> Result<After, PgError> {
-        Ok(match command {
-            Command::Set { name, local: true, .. } if super::settings::changes_reading(name) => {
-                return Err(PgError::unsupported(format!("{name} cannot be set for one transaction")));
-            }
-            Command::Set { local: true, .. } => After::local(statement),
-            Command::Set { name, value: SetValue::Text(value), .. } if super::settings::changes_reading(name) => {
-                super::settings::check_readable(name, value, self.state.vschema.single_shard())?;
-                set_by_function(statement, name, &SetValue::Text(value.clone()))
-            }
-            Command::Set { name, value, .. } => set_by_function(statement, name, value),
-            _ => After::Nothing,
-        })
     }
 
     /// A query of several statements: they are one transaction. If one shard can do all of them, it gets them as they came; otherwise they
@@ -424,17 +409,6 @@ struct Together {
     tallies: Vec<Option<Arc<Tally>>>,
 }
 
-/// `SELECT set_config(name, value, false)` is a SET.
-fn set_by_function(text: &str, name: &str, value: &SetValue<'_>) -> After {
-    match command::after_set(text, name, value) {
-        After::Set { name, value: Some(crate::backend::Value::Sql(value)), text } => {
-            let value = Some(crate::backend::Value::Plain(value));
-            After::Set { name, value, text }
-        }
-        other => other,
-    }
-}
-
 /// What a command within a query of several statements will mean where one shard does all of them; an error for those that only the session
 /// itself can answer.
 fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
@@ -464,7 +438,9 @@ fn after_of(statement: &str, command: &Command<'_>) -> Result<After, PgError> {
         Command::Set { local: true, .. } => After::Local { text, characteristic: false },
         Command::SetTransaction { session_characteristics: false } => After::Local { text, characteristic: true },
         Command::SetConstraints => After::Local { text, characteristic: false },
-        Command::Set { name, value, function: true, .. } => set_by_function(statement, name, value),
+        // Of some settings it is the session's to say what they may be.
+        Command::Set { function: true, .. } => return Err(alone()),
+        Command::Query if !sql::set_configs(statement).is_empty() => return Err(alone()),
         Command::Set { name, value: SetValue::Default, .. } => {
             After::Reset { name: Some(name.to_string()), text, followed: false }
         }

@@ -60,6 +60,12 @@ impl Session {
         request::bind_values(&mut bind, "", "", given.into_iter(), formats);
         let own = twin.id;
         let Settled { statement: twin, plan, destination, bind } = self.settled(twin, bind).await?;
+        if !simple && plan.effects.sets {
+            // What it sets would be known on one server only: the session does not follow an EXECUTE of this way.
+            return Err(PgError::unsupported("EXECUTE of set_config() within the extended protocol is not supported")
+                .with_hint("Prepare and bind SELECT set_config(...) itself, or use SET.")
+                .into());
+        }
         if !simple && plan.effects.noted && self.transaction.is_idle() {
             // What lookups know of it is a part of its transaction, which lasts up to the Sync.
             self.set_aside().await?;
@@ -304,7 +310,7 @@ impl Session {
 }
 
 /// A string that every setting of `standard_conforming_strings` reads the same way.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }

@@ -78,6 +78,10 @@ impl Session {
             Err(_) if raws.iter().any(Option::is_none) => None,
             Err(error) => return Err(error),
         };
+        let after = match plan.effects.sets {
+            true => self.after_function(&statement.text, &values)?,
+            false => After::Nothing,
+        };
         let Some(destination) = destination else {
             return Ok(Action::Execute(Box::new(Execution { statement, arguments: texts })));
         };
@@ -85,7 +89,7 @@ impl Session {
         Ok(Action::Forward {
             destination,
             effects: plan.effects.clone(),
-            after: After::Nothing,
+            after,
             text: Some(format!("EXECUTE \"{}\"{arguments}", statement.server_name)),
             needs: Some(statement),
             then: Vec::new(),

@@ -5,6 +5,7 @@
 //! passed on as what PostgreSQL would call a syntax error, which it then raises itself.
 
 mod reader;
+mod set_config;
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use super::lexer::{Lexer, Token, TokenKind};
 use super::literal::{Literal, LiteralKind};
 use crate::types::Raw;
 use reader::Reader;
+pub use set_config::{Given, Setting, set_configs};
 
 /// What the session must know of one statement. Never fails: what it does not know is [`Command::Other`].
 pub fn classify(text: &str) -> Command<'_> {

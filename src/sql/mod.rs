@@ -23,7 +23,7 @@ mod tests;
 pub mod trace;
 
 pub use anonymous::anonymous;
-pub use classify::classify;
+pub use classify::{Given, Setting, classify, set_configs};
 pub use clauses::begins_clause;
 pub use command::{Command, DiscardTarget, SetValue};
 pub use lexer::{Limits, Token, TokenKind, lex};

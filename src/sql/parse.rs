@@ -315,6 +315,19 @@ fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Theirs)
         {
             Some(1)
         }
+        // Which of a table's unique indexes is meant: one of these columns, with or without a condition.
+        5 if word(at, "where") && after(TokenKind::RightParen) && names_conflict(text, tokens, at) => {
+            let mut depth = 0usize;
+            let end = (at..tokens.len()).find(|place| {
+                match tokens.get(*place).map(|token| token.kind) {
+                    Some(TokenKind::LeftParen) => depth += 1,
+                    Some(TokenKind::RightParen) => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                depth == 0 && word(*place, "do") && (word(place + 1, "update") || word(place + 1, "nothing"))
+            })?;
+            Some(end - at)
+        }
         5 if word(at, "table")
             && (at == 0 || after(TokenKind::LeftParen) || before(&["union", "all", "except", "intersect"]))
             && tokens.get(at + 1).is_some_and(|next| {
@@ -337,6 +350,25 @@ fn bridge(text: &str, tokens: &[Token], at: usize, push: &mut impl FnMut(Theirs)
         }
         _ => None,
     }
+}
+
+/// Whether a token follows the columns of ON CONFLICT.
+fn names_conflict(text: &str, tokens: &[Token], at: usize) -> bool {
+    let mut depth = 0usize;
+    for place in (0..at).rev() {
+        match tokens.get(place).map(|token| token.kind) {
+            Some(TokenKind::RightParen) => depth += 1,
+            Some(TokenKind::LeftParen) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let word = |back: usize, word: &str| {
+                place.checked_sub(back).and_then(|at| tokens.get(at)).is_some_and(|token| token.is(text, word))
+            };
+            return word(1, "conflict") && word(2, "on");
+        }
+    }
+    false
 }
 
 fn translate(text: &str, token: Token) -> Theirs {

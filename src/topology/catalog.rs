@@ -257,10 +257,10 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
     for row in triggers {
         let mut row = Row(row.into_iter());
         let (relation, function) = (row.number::<u32>()?, row.optional()?);
-        let (source, system, shapes_rows) = (row.optional()?, row.flag()?, row.flag()?);
+        let (source, system, shapes_rows, on_insert) = (row.optional()?, row.flag()?, row.flag()?, row.flag()?);
         match (found.get_mut(&relation), function) {
             (Some((_, _, facts, _)), Some(function)) => {
-                facts.triggers.push(Trigger { function, source, system, shapes_rows });
+                facts.triggers.push(Trigger { function, source, system, shapes_rows, on_insert });
             }
             _ => drop(ruled.insert(relation)),
         }

@@ -24,11 +24,11 @@ SELECT t.tgrelid, p.proname,
                 SELECT FROM pg_catalog.pg_depend d
                 WHERE d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid
                   AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid <> t.tgfoid) THEN p.prosrc END,
-       p.pronamespace = 'pg_catalog'::regnamespace, t.tgtype & 3 = 3
+       p.pronamespace = 'pg_catalog'::regnamespace, t.tgtype & 3 = 3, t.tgtype & 4 = 4
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE NOT t.tgisinternal AND t.tgname NOT LIKE 'goldseam!_lookup!_%' ESCAPE '!'
 UNION ALL
-SELECT r.ev_class, NULL, NULL, false, false FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+SELECT r.ev_class, NULL, NULL, false, false, false FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
 WHERE c.relkind IN ('r', 'p', 'f')";
 
 /// Columns: relation's oid, attribute number, name, base type, type as printed, not null, default's kind (`n` none, `e` expression,

@@ -80,6 +80,82 @@ fn a_row_that_is_there_already_on_the_other_shard_undoes_an_insert_of_a_query() 
     nothing_is_left(own);
 }
 
+/// Four servers: the third is not the first that is asked, nor the last.
+#[test]
+fn a_row_that_is_there_already_on_the_third_shard_undoes_all_of_an_insert() {
+    let fixture = crate::fixture::get();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let proxy = fixture.proxy().await;
+        let base = (0..400).map(|_| fixture.fresh_customer()).collect::<Vec<_>>();
+        let row = |id: &i64| format!("({id}, 'bad input', 'b@x', 'DE')");
+        let mut third = None;
+        for id in &base[..40] {
+            proxy.batch_execute(&format!("INSERT INTO customers (id, name, email, country) VALUES {}", row(id))).await.unwrap();
+            let here = format!("SELECT count(*) FROM customers WHERE id = {id}");
+            if fixture.shard(2).await.query_one(&here, &[]).await.unwrap().get::<_, i64>(0) == 1 {
+                third = Some(*id);
+                break;
+            }
+        }
+        let third = third.expect("one of forty is on the third shard");
+        let count = "SELECT count(*) FROM customers WHERE name = 'bad input'";
+        let before: i64 = proxy.query_one(count, &[]).await.unwrap().get(0);
+        let news: Vec<String> = base[40..].iter().map(|id| id.to_string()).collect();
+        let list = news.join(", ");
+        for select in [
+            format!("SELECT i, 'bad input', 'b@x', 'DE' FROM unnest(ARRAY[{list}, {third}]::bigint[]) i"),
+            // By way of the workbench.
+            format!(
+                "SELECT CASE WHEN r = 1 THEN {third} ELSE {} + r END, 'bad input', 'b@x', 'DE' \
+                 FROM (SELECT rank() OVER (ORDER BY id) AS r FROM customers WHERE id <= 300) q",
+                base[40]
+            ),
+        ] {
+            for returning in ["", " RETURNING id"] {
+                let sql = format!("INSERT INTO customers (id, name, email, country) {select}{returning}");
+                let error = proxy.batch_execute(&sql).await.unwrap_err();
+                assert_eq!(error.code().map(|code| code.code()), Some("23505"), "{sql}: {error:?}");
+                assert_eq!(proxy.query_one(count, &[]).await.unwrap().get::<_, i64>(0), before, "{sql}");
+            }
+        }
+        for n in 0..crate::fixture::SHARDS {
+            let left = "SELECT (SELECT count(*) FROM pg_prepared_xacts) + (SELECT count(*) FROM pg_class WHERE relpersistence = 't' \
+                        AND relname LIKE 'goldseam%')";
+            assert_eq!(fixture.shard(n).await.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+        }
+        proxy.batch_execute("DELETE FROM customers WHERE name = 'bad input'").await.unwrap();
+    });
+}
+
+/// psql and libpq call functions of large objects in a message of their own.
+#[test]
+fn large_objects_are_refused_with_the_reason() {
+    let own = get();
+    let mut client = own.connect(own.proxy(""));
+    for sql in [
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, '\\x00')",
+        "SELECT pg_catalog.lo_open(1, 131072)",
+        "SELECT loread(0, 1)",
+        "SELECT lowrite(0, '')",
+        "SELECT lo_unlink(1)",
+        "SELECT lo_import('/etc/hostname')",
+        "SELECT id, lo_get(id::oid) FROM items",
+        "UPDATE items SET n = lo_create(0)::int",
+    ] {
+        let reply = client.query(sql);
+        assert_eq!((reply.code(), reply.status), ("0A000", 'I'), "{sql}: {reply:?}");
+    }
+    // FunctionCall of lo_creat (957): no formats, one argument of four bytes, the result as text.
+    let call = [&957u32.to_be_bytes()[..], &[0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0]].concat();
+    client.send(&[(b'F', call)]);
+    let reply = client.collect();
+    assert_eq!((reply.code(), reply.status), ("0A000", 'I'), "{reply:?}");
+    client.ok("SELECT count(*) FROM pg_largeobject_metadata");
+    assert_eq!(rows(own, "SELECT count(*) FROM pg_largeobject_metadata"), ["0", "0"]);
+}
+
 const RANKED: &str = "SELECT id, rank() OVER (ORDER BY n, id) FROM items";
 
 #[test]
@@ -154,8 +230,25 @@ fn a_function_that_reads_a_sharded_table_is_refused() {
         server.ok("CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM items'");
         server.ok("CREATE FUNCTION hidden() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT count(*) FROM items); END $$");
     }
+    // Nested in another function, in a view, in a default.
+    for n in 0..3 {
+        let mut server = own.connect(own.cluster.servers[n].port());
+        server.ok("CREATE FUNCTION around() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT counted() + 1'");
+        server.ok("CREATE VIEW seen AS SELECT id, around() AS n FROM items");
+        server.ok("CREATE VIEW alone AS SELECT counted() AS n");
+        server.ok("ALTER TABLE items ALTER COLUMN n SET DEFAULT around()");
+    }
     let mut client = own.connect(own.proxy(""));
     for sql in [
+        "SELECT around()",
+        "SELECT * FROM seen",
+        "SELECT * FROM alone",
+        "SELECT n FROM items WHERE id = (SELECT around())",
+        "INSERT INTO items (id) VALUES (900001)",
+        "INSERT INTO items (id) SELECT 900000 + g FROM generate_series(1, 9) g",
+        "INSERT INTO items VALUES (900001, DEFAULT, 'x')",
+        "UPDATE items SET n = DEFAULT",
+        "WITH w AS (SELECT around() AS n) SELECT count(*) FROM items, w",
         "SELECT counted()",
         "SELECT id, hidden() FROM items",
         "SELECT id FROM items WHERE n < counted()",
@@ -219,7 +312,11 @@ fn a_cursor_whose_shard_died_fails_and_its_session_goes_on() {
         assert!(failed || seen == 40, "{declare}: ended after {seen} rows");
         client.query("ROLLBACK");
         own.cluster.servers[1].start().unwrap();
-        eventually("the session goes on", || client.query("SELECT count(*) FROM items").error.is_none());
+        eventually("the session goes on", || {
+            let reply = client.query("SELECT count(*) FROM items");
+            reply.error.iter().for_each(|error| println!("{declare}: {error:?}"));
+            reply.error.is_none()
+        });
         assert_eq!(client.one("SELECT sum(n) FROM items"), "0", "{declare}: hold {hold}");
         assert_eq!(client.query("FETCH 1 FROM c").code(), "34000");
         nothing_is_left(&own);

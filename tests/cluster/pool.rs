@@ -127,7 +127,7 @@ fn pins_are_shown_with_their_reason_and_end_with_it() {
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE c", "HoldCursor"),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE ALL", "HoldCursor"),
         ("SELECT setseed(0.5)", "DISCARD ALL", "SessionState"),
-        ("SELECT set_config('work_mem', 7 || 'MB', false)", "DISCARD ALL", "UntrackedSetting"),
+        ("LOAD 'plpgsql'", "DISCARD ALL", "UntrackedSetting"),
         ("CREATE TEMP TABLE t (a int)", "DISCARD ALL", "TemporaryTable"),
         ("LISTEN news", "DISCARD ALL", "Listen"),
     ] {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod apart;
+mod full;
 mod large;
 mod trouble;
 pub mod world;

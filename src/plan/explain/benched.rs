@@ -27,7 +27,11 @@ pub fn lines(
     let mut lines = Vec::new();
     for (at, input) in bench.inputs.iter().enumerate() {
         let from = places(&input.route, values, vschema, context);
-        let text = rendered(&input.text, statement);
+        let mut text = rendered(&input.text, statement);
+        for (at, keys) in input.keys.iter().enumerate() {
+            let word = if input.filtered || at > 0 { "AND" } else { "WHERE" };
+            text.push_str(&format!(" {word} {} = ANY (few keys of input {})", keys.compared, keys.input + 1));
+        }
         lines.push(format!("  -> input {}, {}, from {from}: {text}", at + 1, input.label));
         lines.extend(traces(&input.route, values, vschema, context));
     }

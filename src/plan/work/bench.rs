@@ -3,7 +3,7 @@
 
 use crate::plan::gather::Text;
 use crate::plan::{Plan, Route, Steps, Verdict};
-use crate::types::{KeyspaceId, ShardId};
+use crate::types::{KeyspaceId, Oid, ShardId};
 use crate::vschema::Vschema;
 
 /// What is fetched, and what is run over it.
@@ -20,7 +20,7 @@ pub struct Bench {
 }
 
 /// Rows that the rest needs: all that the shards return for a text, put together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Input {
     /// For people: the table, or what of the statement it is.
     pub label: String,
@@ -32,6 +32,27 @@ pub struct Input {
     pub columns: Vec<InputColumn>,
     /// The columns, as positions, of a primary key on which the rest's GROUP BY relies: the staged rows need it too.
     pub key: Vec<u16>,
+    /// The text has a WHERE clause, at its end.
+    pub filtered: bool,
+    /// Only rows with these keys of other inputs matter, if those have few of them. They are fetched first.
+    pub keys: Vec<Keys>,
+    /// The columns, as positions, in which the rest looks rows up one by one: an index pays if they are many.
+    pub sought: Vec<u16>,
+}
+
+/// A column of an input whose values are the only ones that matter in a column of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The other input, whose rows come first.
+    pub input: u16,
+    /// The position of its column.
+    pub column: u16,
+    /// The column that has to have one of the values, as SQL.
+    pub compared: String,
+    /// The type of the values as an array has it.
+    pub type_name: &'static str,
+    /// Its number, which is the same on every server.
+    pub type_oid: Oid,
 }
 
 /// A column of an input.
@@ -67,6 +88,25 @@ impl Bench {
             (None, Some(space)) => vschema.keyspace(*space).shards.iter().copied().filter(has_all).collect(),
             (None, None) => vec![vschema.home()],
         }
+    }
+}
+
+impl Input {
+    /// In which round of questions each of them is fetched: one more than those whose keys it needs.
+    pub fn rounds(inputs: &[Input]) -> Vec<usize> {
+        let mut rounds = vec![0; inputs.len()];
+        // Each pass settles those of one more round.
+        for _ in 0..inputs.len() {
+            let before = rounds.clone();
+            for (at, input) in inputs.iter().enumerate() {
+                let first = input.keys.iter().filter_map(|keys| before.get(usize::from(keys.input)));
+                rounds[at] = first.map(|round| round + 1).max().unwrap_or(0);
+            }
+            if rounds == before {
+                break;
+            }
+        }
+        rounds
     }
 }
 

@@ -33,6 +33,13 @@ pub(in crate::planner) struct Filter {
     term: Expr,
 }
 
+impl Filter {
+    /// What it says.
+    pub(super) fn term(&self) -> &Expr {
+        &self.term
+    }
+}
+
 /// What a term is where all columns of the use are NULL.
 #[derive(Debug, Clone, Copy, Default)]
 struct Truth {
@@ -69,11 +76,15 @@ impl Planner<'_> {
         self.filters.push(Filter { instance, rejects: truth.rejects, known, term: term.clone() });
     }
 
-    /// The terms that may be sent with an input, as tokens.
-    pub(super) fn filters_of(&self, instance: usize) -> Vec<Range<usize>> {
+    /// The terms that may be sent with an input.
+    pub(super) fn safe_filters(&self, instance: usize) -> impl Iterator<Item = &Filter> {
         let missing = self.nullable.contains(&instance);
-        let safe = |filter: &&Filter| filter.instance == instance && (filter.rejects || !missing);
-        self.filters.iter().filter(safe).filter_map(|filter| self.filter_tokens(filter)).collect()
+        self.filters.iter().filter(move |filter| filter.instance == instance && (filter.rejects || !missing))
+    }
+
+    /// The same as tokens.
+    pub(super) fn filters_of(&self, instance: usize) -> Vec<Range<usize>> {
+        self.safe_filters(instance).filter_map(|filter| self.filter_tokens(filter)).collect()
     }
 
     /// The one use whose columns the term has, all of the block itself.

@@ -6,6 +6,7 @@
 
 use sqlparser::ast::{Expr, Select, SelectItem, Value};
 
+use super::input::Kept;
 use super::{Edit, quote};
 use crate::error::PgError;
 use crate::plan::gather::Piece;
@@ -77,13 +78,13 @@ impl Planner<'_> {
     /// Adds to GROUP BY what a primary key determines, or asks for the key. `kept`: each input's use and the positions of its columns.
     pub(super) fn widen_groups(
         &self,
-        kept: &[(usize, Vec<usize>)],
+        kept: &[Kept],
         inputs: &mut [Input],
         edits: &mut Vec<Edit>,
     ) -> Result<(), PgError> {
         for grouping in &self.groupings {
             let mut words = String::new();
-            for ((instance, kept), input) in kept.iter().zip(inputs.iter_mut()) {
+            for (Kept { instance, columns: kept, .. }, input) in kept.iter().zip(inputs.iter_mut()) {
                 let Some((relation, called)) = self.relations.get(instance) else { continue };
                 let grouped = |at: usize| {
                     let named = |(other, column): &(usize, String)| other == instance && called.get(at) == Some(column);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::columns::{Words, described};
-use super::{Edit, Front, Site, place, quote};
+use super::{Edit, Front, Site, Whole, place, quote};
 use crate::error::PgError;
 use crate::plan::gather::{Hidden, Merge, Piece, Text, Window};
 use crate::plan::work::bench::Input;
@@ -16,14 +16,27 @@ use crate::types::{KeyType, KeyspaceId};
 /// So many values of a key are sent as a condition; of more the route alone decides.
 const MOST_VALUES: usize = 100;
 
+/// What an input has of a use.
+pub(super) struct Kept {
+    pub instance: usize,
+    /// The positions of its columns in the table.
+    pub columns: Vec<usize>,
+    /// The uses by whose rows its shards choose.
+    pub beside: Vec<usize>,
+}
+
 impl Planner<'_> {
     /// The inputs for these uses of tables, and what of the statement they replace.
-    pub(super) fn inputs(&self, fetched: &[(&Site, Route)]) -> Result<(Vec<Input>, Vec<Edit>), PgError> {
+    pub(super) fn inputs(
+        &self,
+        fetched: &[(&Site, Route)],
+        wholes: &[(Whole, Route)],
+    ) -> Result<(Vec<Input>, Vec<Edit>), PgError> {
         let words = self.words();
         let (mut inputs, mut edits) = (Vec::with_capacity(fetched.len()), Vec::new());
         let mut kept = Vec::with_capacity(fetched.len());
         for (site, route) in fetched {
-            let (input, columns) = self.input(site, route.clone(), &words)?;
+            let (input, has) = self.input(site, route.clone(), &words)?;
             let number = u16::try_from(inputs.len()).map_err(|_| refuse::construct("so many tables"))?;
             let own = self.instances.get(site.instance).filter(|_| !site.aliased).map(|one| one.name.clone());
             let rows = Piece::Input { input: number, alias: own };
@@ -36,14 +49,24 @@ impl Planner<'_> {
                 edits.push((site.sample.clone(), Vec::new()));
             }
             inputs.push(input);
-            kept.push((site.instance, columns));
+            kept.push(has);
         }
         self.widen_groups(&kept, &mut inputs, &mut edits)?;
+        for (whole, route) in wholes {
+            let number = u16::try_from(inputs.len()).map_err(|_| refuse::construct("so many tables"))?;
+            let range = whole.tokens.clone();
+            let (pieces, instead) = whole.pieces(number)?;
+            let text = Text { pieces };
+            let (label, columns) = ("a sub-query".into(), whole.columns.clone());
+            inputs.push(Input { label, route: route.clone(), text, columns, ..Input::default() });
+            edits.push((range, instead));
+        }
+        self.lend_keys(fetched, &kept, wholes, &mut inputs);
         Ok((inputs, edits))
     }
 
     /// One use of a table as an input, and the positions of its columns.
-    fn input(&self, site: &Site, route: Route, words: &Words<'_>) -> Result<(Input, Vec<usize>), PgError> {
+    fn input(&self, site: &Site, route: Route, words: &Words<'_>) -> Result<(Input, Kept), PgError> {
         let uncertain = || refuse::construct("this table reference");
         let (relation, called) = self.relations.get(&site.instance).ok_or_else(uncertain)?;
         let instance = self.instances.get(site.instance).ok_or_else(uncertain)?;
@@ -51,15 +74,7 @@ impl Planner<'_> {
         let alias = quote(&instance.name);
         let list: Vec<String> =
             kept.iter().filter_map(|at| Some(format!("{alias}.{}", quote(called.get(*at)?)))).collect();
-        let only = if site.front == Front::Only { "ONLY " } else { "" };
-        let mut from = format!("{only}{}.{}", quote(&relation.schema), quote(&relation.name));
-        if site.aliased {
-            from = format!("{from} AS {alias}");
-            if site.listed > 0 {
-                let names: Vec<String> = called.iter().take(site.listed).map(|name| quote(name)).collect();
-                from = format!("{from} ({})", names.join(", "));
-            }
-        }
+        let from = self.source_text(site).ok_or_else(uncertain)?;
         let mut pieces = vec![Piece::Words(format!("SELECT {} FROM {from}", list.join(", ")))];
         if !site.sample.is_empty() {
             pieces.push(Piece::Tokens(place(site.sample.start)?..place(site.sample.end)?));
@@ -72,16 +87,42 @@ impl Planner<'_> {
         if !filters.is_empty() {
             pieces.push(Piece::Words(")".into()));
         }
+        let mut filtered = !filters.is_empty();
         if let Some(known) = self.key_filter(site, &route, &filters) {
-            pieces.push(Piece::Words(if filters.is_empty() { "WHERE".into() } else { "AND".into() }));
+            pieces.push(Piece::Words(if filtered { "AND".into() } else { "WHERE".into() }));
             pieces.extend(known);
+            filtered = true;
+        }
+        let reduced = self.reduced(site);
+        for condition in reduced.conditions {
+            pieces.push(Piece::Words(if filtered { "AND".into() } else { "WHERE".into() }));
+            pieces.extend(condition);
+            filtered = true;
         }
         let columns = kept.iter().filter_map(|at| relation.columns.get(*at)).map(described).collect();
         let label = match &instance.name {
             name if *name == relation.name => name.clone(),
             name => format!("{} {name}", relation.name),
         };
-        Ok((Input { label, route, text: Text { pieces }, columns, key: Vec::new() }, kept))
+        let sought = self.sought_columns(site.instance, &kept);
+        let input = Input { label, route, text: Text { pieces }, columns, filtered, sought, ..Input::default() };
+        Ok((input, Kept { instance: site.instance, columns: kept, beside: reduced.sources }))
+    }
+
+    /// A use of a table as an item of a FROM list, called as the statement calls it.
+    pub(super) fn source_text(&self, site: &Site) -> Option<String> {
+        let (relation, called) = self.relations.get(&site.instance)?;
+        let instance = self.instances.get(site.instance)?;
+        let only = if site.front == Front::Only { "ONLY " } else { "" };
+        let mut from = format!("{only}{}.{}", quote(&relation.schema), quote(&relation.name));
+        if site.aliased {
+            from = format!("{from} AS {}", quote(&instance.name));
+            if site.listed > 0 {
+                let names: Vec<String> = called.iter().take(site.listed).map(|name| quote(name)).collect();
+                from = format!("{from} ({})", names.join(", "));
+            }
+        }
+        Some(from)
     }
 
     /// The values that the shard key of a use is known to have, as a condition on its rows: they may have come from another table's column, of which

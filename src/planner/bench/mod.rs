@@ -11,6 +11,10 @@
 //! * [`columns`]: which columns of a use the statement can mean. A column is kept if its name stands anywhere in the statement; all are
 //!   kept where a star or the use's own name may mean them.
 //! * [`filter`]: which rows of a use can matter, by the conditions that are about it alone.
+//! * [`links`]: which input's rows are asked for by the values of another's.
+//! * [`reduce`]: which input's rows the shards choose by other tables that they have.
+//! * [`whole`]: sub-queries that the shards answer as a whole.
+//! * [`partials`]: their aggregates without groups, of which the shards answer parts.
 //! * [`groups`]: a GROUP BY that relies on a primary key, which staged rows do not have.
 //! * [`locks`]: FOR UPDATE and its kin, which lock rows where they are.
 //! * [`tokens`]: the same for what the grammar's tree does not tell, by tokens alone.
@@ -25,17 +29,24 @@ mod columns;
 mod filter;
 mod groups;
 mod input;
+mod links;
 mod locks;
+mod partials;
+mod reduce;
 mod site;
 #[cfg(test)]
 mod tests;
 pub(super) mod tokens;
+mod whole;
 
 pub(super) use filter::Filter;
 pub(super) use groups::Grouping;
+pub(super) use links::Link;
+pub(super) use partials::Partials;
 use site::Front;
 pub(super) use site::{Origin, Site};
 pub(super) use tokens::beyond_grammar;
+pub(super) use whole::Whole;
 
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
@@ -96,7 +107,9 @@ impl Planner<'_> {
             if self.sites.iter().all(|site| matches!(site.origin, Origin::Elsewhere)) {
                 return routed;
             }
-            self.bench(query, &self.requirements())
+            let found = self.requirements();
+            let wholes = self.wholes(&found);
+            self.bench(query, &found, &wholes)
         } else {
             self.bench_of_tokens()
         };
@@ -119,13 +132,21 @@ impl Planner<'_> {
     }
 
     /// What is fetched, and what is run over it.
-    fn bench(&self, query: &Query, found: &[Option<Result<Requirement, PgError>>]) -> Result<Bench, PgError> {
+    fn bench(
+        &self,
+        query: &Query,
+        found: &[Option<Result<Requirement, PgError>>],
+        wholes: &[(Whole, Route)],
+    ) -> Result<Bench, PgError> {
         self.fit_for_bench()?;
         let locks = self.row_locks(query)?;
         let fixed = self.bench_shard();
         let mut keyspaces = Vec::new();
         let mut fetched: Vec<(&Site, Route)> = Vec::new();
         for site in &self.sites {
+            if wholes.iter().any(|(whole, _)| whole.instances.contains(&site.instance)) {
+                continue;
+            }
             let route = match &site.origin {
                 Origin::Elsewhere => continue,
                 Origin::Reference(keyspace) if !self.has_copies(*keyspace, fixed) => {
@@ -146,8 +167,9 @@ impl Planner<'_> {
             }
             fetched.push((site, route));
         }
-        let (mut inputs, mut edits) = self.inputs(&fetched)?;
-        edits.extend(self.schema_edits());
+        let (mut inputs, mut edits) = self.inputs(&fetched, wholes)?;
+        let replaced = |edit: &Edit| wholes.iter().any(|(whole, _)| whole.tokens.contains(&edit.0.start));
+        edits.extend(self.schema_edits().into_iter().filter(|edit| !replaced(edit)));
         if let Some(locks) = locks {
             self.lock_inputs(&locks, &fetched, &mut inputs)?;
             edits.push((locks.clause, Vec::new()));

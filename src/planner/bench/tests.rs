@@ -65,6 +65,15 @@ fn show(text: &str) -> String {
         let names: Vec<&str> = input.columns.iter().map(|column| column.name.as_str()).collect();
         lines.push(format!("input {at} ({}: {}): {place}", input.label, names.join(", ")));
         lines.push(format!("  {}", rendered(&input.text, text, &[])));
+        for keys in &input.keys {
+            lines.push(format!(
+                "  {} = ANY ({}[] of input {}, column {})",
+                keys.compared, keys.type_name, keys.input, keys.column
+            ));
+        }
+        if !input.sought.is_empty() {
+            lines.push(format!("  sought by {:?}", input.sought));
+        }
         if !input.key.is_empty() {
             lines.push(format!("  key {:?}", input.key));
         }

@@ -127,7 +127,7 @@ impl Planner<'_> {
                 route,
                 text: words(format!("SELECT {} FROM {from}", list.join(", "))),
                 columns: relation.columns.iter().map(described).collect(),
-                key: Vec::new(),
+                ..Input::default()
             });
             let alias = (!spot.aliased).then(|| relation.name.clone());
             let rows = Piece::Input { input: number, alias };
@@ -179,6 +179,7 @@ impl Planner<'_> {
                             | functions::Class::SetConfig
                     ),
                 };
+                refuse::large_object(&name, self.context.vschema)?;
                 if reads {
                     return Err(refuse::function(&name));
                 }

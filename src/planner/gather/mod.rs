@@ -43,7 +43,7 @@ mod normal;
 mod order;
 mod partial;
 mod set;
-mod survey;
+pub(super) mod survey;
 #[cfg(test)]
 mod tests;
 mod window;

@@ -73,7 +73,7 @@ pub struct Aggregate {
 
 impl Planner<'_> {
     /// Looks an expression through.
-    pub(super) fn survey(&self, expr: &Expr) -> Option<Survey> {
+    pub(in crate::planner) fn survey(&self, expr: &Expr) -> Option<Survey> {
         let mut walk = Walk { planner: self, tokens: self.places(), depth: 0, inside: 0, found: Survey::default() };
         let _ = expr.visit(&mut walk);
         let found = walk.found;

@@ -301,16 +301,39 @@ impl Planner<'_> {
         {
             return None;
         }
-        // Every key is a column of its own, named or not.
+        self.name_keys();
+        let mut literal = false;
+        let proof = self.prove(part, &known, &mut literal);
+        self.literal |= literal;
+        Some(proof)
+    }
+
+    /// Whether the shards' rows of a part of the statement, one after the other, are all of its rows: the keyspace, and what restricts the part.
+    /// `grouped`: all but what its aggregates make of them.
+    pub(super) fn part_proof(
+        &mut self,
+        part: Option<usize>,
+        grouped: bool,
+        found: &[Option<Result<Requirement, PgError>>],
+    ) -> Option<(KeyspaceId, Vec<Requirement>)> {
+        let known: Vec<Option<Requirement>> =
+            found.iter().map(|one| one.as_ref().and_then(|one| one.as_ref().ok().cloned())).collect();
+        self.name_keys();
+        let mut literal = false;
+        let proof = self.prove(part, &known, &mut literal);
+        self.literal |= literal;
+        let left = Rest { groups: grouped, ..Rest::default() };
+        let proof = proof.ok().filter(|proof| proof.rest == left)?;
+        Some((proof.keyspace, proof.best()))
+    }
+
+    /// Every key is a column of its own, named or not.
+    fn name_keys(&mut self) {
         for used in &self.uses {
             for (_, called) in &used.columns {
                 self.facts.node(used.instance, called);
             }
         }
-        let mut literal = false;
-        let proof = self.prove(part, &known, &mut literal);
-        self.literal |= literal;
-        Some(proof)
     }
 
     fn gather_of(&mut self, proof: &Proof, query: Option<&Query>) -> Result<Arc<Gather>, PgError> {

@@ -208,7 +208,7 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         definition: (kind == RelationKind::View).then(|| {
             " SELECT orders.id,\n    orders.customer_id\n   FROM public.orders\n  WHERE (orders.total > (10)::numeric);".into()
         }),
-        has_triggers: matches!(name, "audited" | "stamped"),
+        has_triggers: name == "audited",
         triggers: Vec::new(),
     }
 }

@@ -9,10 +9,10 @@
 //! table that two of them write to is refused.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Query, SetExpr, Statement, Visit, With};
+use sqlparser::ast::{Query, SetExpr, Statement, Visit, With, visit_relations};
 
 use super::names::Around;
 use super::staged::{Dissection, Named, Reads, Stays};
@@ -23,7 +23,7 @@ use crate::plan::work::write::{Last, Source};
 use crate::plan::{Plan, Route, Steps, Verdict, Work};
 use crate::planner::bench::quote;
 use crate::planner::scope::{self, Place};
-use crate::planner::{Context, Planner, refuse};
+use crate::planner::{Context, Planner, refuse, triggers};
 use crate::sql::{Token, TokenKind};
 use crate::sqlstate::SqlState;
 use crate::types::ShardId;
@@ -80,6 +80,9 @@ fn in_steps(
         Err(error) if error.code == SqlState::FEATURE_NOT_SUPPORTED || matches!(statement, Statement::Merge(_)) => true,
         Err(_) => return routed,
     };
+    if let Some(clock) = clock(context, statement) {
+        return routed.map_err(|_| triggers::clocked(&clock));
+    }
     let parts = Dissection { context: *context, text, all, body, sources: Vec::new(), named: Vec::new() };
     match parts.write(statement) {
         Ok(write) => {
@@ -94,6 +97,18 @@ fn in_steps(
         // The way that there is says best what is missing.
         Err(Missing::Refused(error)) => routed.map_err(|known| if always { error } else { known }),
     }
+}
+
+/// A trigger that tells the time, of any of a write's tables.
+fn clock(context: &Context<'_>, statement: &Statement) -> Option<String> {
+    let inserts = matches!(statement, Statement::Insert(insert) if insert.on.is_none());
+    let found = visit_relations(statement, |name| {
+        let place = scope::parts(name).and_then(|parts| scope::place(context, &parts).ok());
+        place
+            .and_then(|place| triggers::clock(context, &place, inserts))
+            .map_or(ControlFlow::Continue(()), ControlFlow::Break)
+    });
+    found.break_value()
 }
 
 /// Why there is no way in steps.
@@ -142,7 +157,7 @@ impl Dissection<'_> {
         let rest = start..self.body.end;
         let last = match (main, statement) {
             (Some(main), _) => {
-                self.unwritten(main, &written)?;
+                self.unwritten_names(&reads_of(main), &written)?;
                 self.last(main, rest)?
             }
             (None, Statement::Query(query)) if !written.is_empty() => {
@@ -206,7 +221,10 @@ impl Dissection<'_> {
             let names: Vec<String> =
                 cte.alias.columns.iter().map(|column| scope::fold(&column.name).into_owned()).collect();
             let span = self.query_span(&cte.query).ok_or_else(|| refuse::construct("this query in WITH"))?;
-            self.unwritten(&cte.query, written)?;
+            match (main_of(&cte.query), &cte.query.with) {
+                (Some(write), None) => self.unwritten_names(&reads_of(write), written)?,
+                _ => self.unwritten(&cte.query, written)?,
+            }
             let mut reads = Reads { names: HashSet::new() };
             let _ = cte.query.visit(&mut reads);
             let recursive = with.recursive && reads.names.contains(&name);
@@ -234,23 +252,30 @@ impl Dissection<'_> {
 
     /// Tables that one part writes to and others read become sources before everything else: all parts see what was there before the statement.
     fn seen_before(&mut self, with: &With, statement: &Statement, main: Option<&Statement>) -> Result<(), PgError> {
-        let mut rest = Reads { names: HashSet::new() };
-        let _ = match (main, statement) {
-            (Some(main), _) => main.visit(&mut rest),
+        let rest = match (main, statement) {
+            (Some(main), _) => reads_of(main),
             (None, Statement::Query(query)) => {
+                let mut rest = Reads { names: HashSet::new() };
                 let _ = query.order_by.visit(&mut rest);
                 let _ = query.limit_clause.visit(&mut rest);
-                query.body.visit(&mut rest)
+                let _ = query.body.visit(&mut rest);
+                rest.names
             }
             _ => return Ok(()),
         };
         let mut parts: Vec<(Option<&Statement>, HashSet<String>)> = Vec::new();
         for cte in &with.cte_tables {
-            let mut reads = Reads { names: HashSet::new() };
-            let _ = cte.query.visit(&mut reads);
-            parts.push((main_of(&cte.query), reads.names));
+            let reads = match (main_of(&cte.query), &cte.query.with) {
+                (Some(write), None) => reads_of(write),
+                _ => {
+                    let mut reads = Reads { names: HashSet::new() };
+                    let _ = cte.query.visit(&mut reads);
+                    reads.names
+                }
+            };
+            parts.push((main_of(&cte.query), reads));
         }
-        parts.push((main, rest.names));
+        parts.push((main, rest));
         for (at, (write, _)) in parts.iter().enumerate().take(with.cte_tables.len()) {
             let Some(name) = write.and_then(target_name) else { continue };
             let Some(names) = scope::parts(name) else { continue };
@@ -259,7 +284,8 @@ impl Dissection<'_> {
             let known = self.named.iter().any(|named| named.name == bare);
             // A part that changes rows of the same table would see the rows as they are by now.
             let changes = |write: &Option<&Statement>| {
-                let changed = write.filter(|write| !matches!(write, Statement::Insert(_))).and_then(target_name);
+                let adds = |write: &&Statement| matches!(write, Statement::Insert(insert) if insert.on.is_none());
+                let changed = write.filter(|write| !adds(write)).and_then(target_name);
                 changed.and_then(scope::parts).is_some_and(|names| names.last() == Some(&bare))
             };
             let mut others = parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, part)| part);
@@ -287,13 +313,14 @@ impl Dissection<'_> {
 
     /// No table of this part has been written to by an earlier one.
     fn unwritten<V: Visit>(&self, part: &V, written: &HashSet<(String, String)>) -> Result<(), PgError> {
-        if written.is_empty() {
-            return Ok(());
-        }
         let mut reads = Reads { names: HashSet::new() };
         let _ = part.visit(&mut reads);
+        self.unwritten_names(&reads.names, written)
+    }
+
+    fn unwritten_names(&self, reads: &HashSet<String>, written: &HashSet<(String, String)>) -> Result<(), PgError> {
         let named = |name: &String| self.named.iter().any(|named| named.name == *name);
-        match written.iter().find(|(_, name)| reads.names.contains(name) && !named(name)) {
+        match written.iter().find(|(_, name)| reads.contains(name) && !named(name)) {
             None => Ok(()),
             Some((_, name)) => Err(PgError::unsupported(format!(
                 "table \"{name}\" is written to inside WITH, and used by another part of the statement"
@@ -399,6 +426,19 @@ fn main_of(query: &Query) -> Option<&Statement> {
         | SetExpr::Merge(statement) => Some(statement),
         _ => None,
     }
+}
+
+/// The names of the tables that a write reads: that which an INSERT adds rows to is none of them, unless rows of it may be in the way.
+fn reads_of(statement: &Statement) -> HashSet<String> {
+    let mut reads = Reads { names: HashSet::new() };
+    let _ = match statement {
+        Statement::Insert(insert) if insert.on.is_none() => {
+            let _ = insert.returning.visit(&mut reads);
+            insert.source.visit(&mut reads)
+        }
+        statement => statement.visit(&mut reads),
+    };
+    reads.names
 }
 
 /// The name of the table that a write is about.

@@ -1,6 +1,7 @@
 //! The end of a COPY FROM STDIN that the client has sent all data of.
 
 use super::Copying;
+use super::stream::Stream;
 use crate::error::PgError;
 use crate::session::scatter::Stop;
 use crate::session::scatter::query::command_complete;
@@ -32,18 +33,24 @@ impl Session {
     async fn finish_copy(&mut self, copying: &mut Copying) -> Result<u64, Stop> {
         self.copy_data(copying, &[], true).await?;
         let cancels = self.handle.cancels();
+        if copying.foreign {
+            // The shard that has it says what is wrong with it. The others are not told of an end: to them it might be an error of its own, such as
+            // that of data without a header, and theirs might be the first.
+            copying.streams.iter_mut().take(1).for_each(|stream| self.send_done(stream));
+            let Copying { streams, copy, .. } = copying;
+            let told = |streams: &[Stream]| streams.first().is_none_or(Stream::is_over);
+            self.until(streams, &copy.table, cancels, told).await?;
+            // A shard took what no server should have taken: the row may be where it does not belong.
+            return Err(PgError::unsupported("a row of the COPY was read in another way than expected")
+                .with_detail(format!("Its shard key in table \"{}\" was not understood.", copying.copy.table))
+                .into());
+        }
         for stream in &mut copying.streams {
             self.send_done(stream);
         }
         let Copying { streams, copy, .. } = copying;
         self.until(streams, &copy.table, cancels, |streams| streams.iter().all(|stream| stream.is_over())).await?;
         streams.iter().for_each(|stream| self.meter_part(stream.shard));
-        if copying.foreign {
-            // A shard took what no server should have taken: the row may be where it does not belong.
-            return Err(PgError::unsupported("a row of the COPY was read in another way than expected")
-                .with_detail(format!("Its shard key in table \"{}\" was not understood.", copying.copy.table))
-                .into());
-        }
         if copying.copy.spread.is_some() {
             return Ok(copying.streams.iter().map(|stream| stream.count()).sum());
         }

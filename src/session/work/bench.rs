@@ -2,7 +2,7 @@
 //!
 //! # Life of such a query
 //! 1. [`place`]: which shards have rows of which input, under the values of this execution, and where the rest runs.
-//! 2. [`fetch`]: all shards are asked for all inputs side by side, in binary form. A DataRow's body is a tuple of COPY BINARY, and a few of them
+//! 2. [`fetch`]: all shards are asked for all inputs side by side, in binary form; those that need another's [`keys`] after that. A DataRow's body is a tuple of COPY BINARY, and a few of them
 //!    become arrays without a look at what a value means; what a type is called, and whether its binary form travels, [`kinds`] knows.
 //! 3. Few rows are parameters of the rest: `unnest($1::bigint[], ...)`. The rest runs on one of the shards, in the client's transaction.
 //! 4. Many rows are streamed into temporary tables of a connection outside of the transaction ([`stage`]), whose own transaction is rolled
@@ -20,6 +20,8 @@
 mod apart;
 mod describe;
 mod fetch;
+mod form;
+mod keys;
 mod kinds;
 mod place;
 mod rest;

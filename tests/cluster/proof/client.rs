@@ -98,11 +98,6 @@ impl Client {
         lines
     }
 
-    /// Whether there is a relation of this name.
-    pub fn exists(&mut self, name: &str) -> bool {
-        self.one(&format!("SELECT to_regclass('{name}') IS NOT NULL")) == "t"
-    }
-
     /// A table's rows as COPY writes them, one a line.
     pub fn copy_out(&mut self, table: &str) -> Vec<String> {
         self.wire.start(&format!("COPY {table} TO STDOUT"));

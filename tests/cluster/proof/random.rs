@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::client::{Client, How};
+use super::client::{Answer, Client, How};
 use super::compare::{Verdict, compare};
 use super::layout::Layout;
 use super::made::{Made, Maker};
@@ -16,7 +16,7 @@ fn made_up_statements_over_several_shards_are_answered_as_by_one_server_or_refus
     let layouts: Vec<&Layout> = layouts().collect();
     let mut sessions: Vec<(Client, Client)> = layouts.iter().map(|layout| (layout.proxy(), layout.oracle())).collect();
     let mut maker = Maker::new(seed);
-    let (mut same, mut refused, mut failed, mut faults) = (0, 0, 0, Vec::new());
+    let (mut same, mut refused, mut failed, mut eager, mut faults) = (0, 0, 0, 0, Vec::new());
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for n in 0..statements {
         let made = maker.statement();
@@ -25,7 +25,7 @@ fn made_up_statements_over_several_shards_are_answered_as_by_one_server_or_refus
         let how = How::ALL[(n as usize / layouts.len()) % 3];
         let mut ask = |made: &Made| {
             let (proxy, oracle) = &mut sessions[at];
-            let verdict = judge(proxy, oracle, made, how, &mut failed);
+            let verdict = judge(proxy, oracle, made, how, &mut failed, &mut eager);
             if matches!(&verdict, Verdict::Different(_)) {
                 sessions[at] = (layouts[at].proxy(), layouts[at].oracle());
             }
@@ -39,7 +39,11 @@ fn made_up_statements_over_several_shards_are_answered_as_by_one_server_or_refus
             }
             Verdict::Different(difference) => {
                 let smaller = made.shrink(|smaller| matches!(ask(smaller), Verdict::Different(_)));
-                let Verdict::Different(small) = ask(&smaller) else { panic!("it was different before") };
+                // What differs only now and then is a fault as much.
+                let small = match ask(&smaller) {
+                    Verdict::Different(small) => small,
+                    other => format!("asked again: {other:?}"),
+                };
                 faults.push(format!(
                     "layout {}, {how:?}, seed {seed}, statement {n}: {}\n{difference}\nsmaller: {}\n{small}",
                     layouts[at].name,
@@ -49,7 +53,8 @@ fn made_up_statements_over_several_shards_are_answered_as_by_one_server_or_refus
             }
         }
     }
-    println!("seed {seed}: {same} same ({failed} of them errors), {refused} refused");
+    println!("seed {seed}: {same} same ({failed} of them errors), {refused} refused, {eager} overflows of one side");
+    assert!(eager * 50 <= statements.max(100), "too many overflows of one side: {eager}");
     if variable("GOLDSEAM_VERBOSE").is_some() {
         let mut reasons: Vec<_> = reasons.into_iter().map(|(reason, times)| (times, reason)).collect();
         reasons.sort();
@@ -125,11 +130,26 @@ fn written(layout: &Layout, made: &Made, how: How, failed: &mut usize) -> Verdic
     verdict
 }
 
-fn judge(proxy: &mut Client, oracle: &mut Client, made: &Made, how: How, failed: &mut usize) -> Verdict {
+/// Compares the answers to a statement that changes nothing. A number that is too large is an error only if it is computed, and that depends on the
+/// order in which a server takes conditions and joins and on when it has rows enough, of which PostgreSQL promises nothing: `eager` counts those.
+fn judge(
+    proxy: &mut Client,
+    oracle: &mut Client,
+    made: &Made,
+    how: How,
+    failed: &mut usize,
+    eager: &mut u64,
+) -> Verdict {
+    const OVERFLOW: &str = "22003";
     let sql = made.sql();
     let found = proxy.ask(how, &sql, &[]);
     let expected = oracle.ask(how, &sql, &[]);
     *failed += usize::from(expected.error.is_some());
+    let overflows = |answer: &Answer| answer.error.as_ref().is_some_and(|(code, _)| code == OVERFLOW);
+    if overflows(&found) && expected.error.is_none() || overflows(&expected) && found.error.is_none() {
+        *eager += 1;
+        return Verdict::Same;
+    }
     let all = made.rule().of.map(|query| oracle.ask(how, &query, &[]));
     compare(&sql, &made.rule(), &found, &expected, all.as_ref())
 }

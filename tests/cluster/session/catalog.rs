@@ -56,3 +56,18 @@ fn psql_lists_tables_with_their_sizes() {
         assert!(proxy.contains(&table), "{table:?} {proxy:?}");
     }
 }
+
+/// A query beyond the grammar is the home shard's too, wherever its transaction is: the next one would take its OIDs there.
+#[test]
+fn what_a_catalog_is_asked_in_any_words_one_shard_answers() {
+    let mut stage = Stage::new();
+    let home = stage.own.shard(0).one("SHOW port");
+    for _ in 0..12 {
+        stage.proxy.ok("BEGIN");
+        stage.proxy.ok("RESET search_path");
+        let sql = "SELECT current_setting('port') FROM pg_catalog.pg_class c \
+                   WHERE c.relname OPERATOR(pg_catalog.=) ANY (array['items']) AND pg_catalog.pg_table_is_visible(c.oid)";
+        assert_eq!(stage.proxy.one(sql), home);
+        stage.proxy.ok("COMMIT");
+    }
+}

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use super::super::ask::Ask;
 use super::super::{Assignment, Stop};
-use super::fetch::{Form, Types};
+use super::fetch::Types;
+use super::form::Form;
 use super::kinds::FIRST_OWN;
 use crate::plan::work::Bench;
 use crate::session::Session;

@@ -12,13 +12,15 @@ use bytes::{Bytes, BytesMut};
 use super::super::ask::{Ask, Desk, Taker};
 use super::super::outlet::count;
 use super::super::{Assignment, Stop};
-use super::kinds::{FIRST_OWN, Kind, Shapes, Way};
+use super::form::Form;
+use super::keys::Lent;
+use super::kinds::{FIRST_OWN, Kind, Shapes};
 use super::stage::{Copy, Opener};
 use super::{Bounds, Place, SMALL, Workbench, late, too_large};
 use crate::error::PgError;
 use crate::merge;
-use crate::plan::render::{Rendered, Rows, Source, SourceColumn, quoted, render};
-use crate::plan::work::bench::{Input, InputColumn};
+use crate::plan::render::{Rendered, Rows, Source, render};
+use crate::plan::work::bench::Input;
 use crate::protocol::frontend::Format;
 use crate::session::Session;
 use crate::session::scatter::drive::take_rows;
@@ -55,76 +57,6 @@ impl Types {
     }
 }
 
-/// What an input's rows are to become.
-#[derive(Debug, Clone)]
-pub(super) struct Form {
-    /// How the statement sees the columns.
-    pub columns: Vec<SourceColumn>,
-    /// Which columns come as text.
-    pub text: Vec<bool>,
-    /// The types as the shards say them, and of the elements of arrays.
-    pub oids: Vec<Oid>,
-    pub elements: Vec<Oid>,
-    /// Parameters will not do.
-    pub table: bool,
-    /// The columns of a key that the table needs: then the statement sees the table itself.
-    pub key: Vec<u16>,
-}
-
-impl Form {
-    /// `lossless`: text does not depend on settings that lose something.
-    pub fn new(input: &Input, kinds: &[(Oid, Kind)], lossless: bool) -> Result<Form, PgError> {
-        if kinds.len() != input.columns.len() {
-            return Err(unlike());
-        }
-        let text: Vec<bool> =
-            kinds.iter().map(|(_, kind)| kind.way == Way::Text || (kind.way == Way::Nested && lossless)).collect();
-        let columns = input.columns.iter().zip(kinds).zip(&text);
-        Ok(Form {
-            columns: columns.map(|((column, (_, kind)), text)| source_column(column, &kind.name, *text)).collect(),
-            oids: kinds.iter().map(|(oid, _)| *oid).collect(),
-            elements: kinds.iter().zip(&text).map(|((oid, _), text)| if *text { TEXT } else { *oid }).collect(),
-            table: !input.key.is_empty() || kinds.iter().any(|(_, kind)| kind.way == Way::Nested && !lossless),
-            text,
-            key: input.key.clone(),
-        })
-    }
-
-    /// The formats in which the columns are asked for, by Bind's rule.
-    fn formats(&self) -> Vec<i16> {
-        match self.text.contains(&true) {
-            true => self.text.iter().map(|text| i16::from(!text)).collect(),
-            false => vec![1],
-        }
-    }
-
-    /// The statement sees the staged table itself.
-    fn is_whole(&self) -> bool {
-        !self.key.is_empty() && !self.text.contains(&true)
-    }
-
-    /// What makes the table.
-    pub fn create(&self, table: &str) -> String {
-        let column = |(at, column): (usize, &SourceColumn)| {
-            let name = if self.is_whole() { quoted(&column.name) } else { format!("c{at}") };
-            let collation = match (&column.collation, &column.cast) {
-                (Some(collation), None) => format!(" COLLATE {collation}"),
-                _ => String::new(),
-            };
-            format!("{name} {}{collation}", column.carried)
-        };
-        let columns: Vec<String> = self.columns.iter().enumerate().map(column).collect();
-        format!("CREATE TEMPORARY TABLE {table} ({}) ON COMMIT DROP", columns.join(", "))
-    }
-
-    /// The key that the table gets, once it is full.
-    pub fn key(&self, table: &str) -> Option<String> {
-        let names = self.key.iter().filter_map(|at| Some(quoted(&self.columns.get(usize::from(*at))?.name)));
-        let names: Vec<String> = names.collect();
-        self.is_whole().then(|| format!("ALTER TABLE {table} ADD PRIMARY KEY ({})", names.join(", ")))
-    }
-}
-
 /// What has come of one input.
 #[derive(Debug, Default)]
 struct Pile {
@@ -154,6 +86,7 @@ struct Fetch {
     inputs: Vec<usize>,
     forms: Vec<Form>,
     piles: Vec<Pile>,
+    lent: Lent,
     /// What may be kept for parameters.
     small: Bounds,
     bounds: Bounds,
@@ -193,6 +126,7 @@ impl Taker for Fetch {
         let (rows, bytes) = self.kept();
         if !self.forms[input].table && rows < self.small.rows && bytes < self.small.bytes {
             let before = incoming.len();
+            self.lent.note(input, incoming);
             let pile = &mut self.piles[input];
             pile.rows += count(incoming);
             take_rows(incoming, Some(&mut pile.frames));
@@ -297,6 +231,7 @@ impl Fetch {
         if copy.is_full(lease) {
             return Ok(false);
         }
+        self.lent.note(input, incoming);
         let (rows, bytes) = copy.send(lease, incoming)?;
         let pile = &mut self.piles[input];
         pile.rows += rows;
@@ -332,7 +267,7 @@ impl Session {
                 place.iter_mut().for_each(|place| place.apart = None);
                 continue;
             }
-            return self.staged(fetch, bench).await;
+            return self.staged(job, fetch, bench).await;
         }
     }
 
@@ -351,38 +286,45 @@ impl Session {
         let lossless = self.has_lossless_text();
         let forms = inputs.iter().zip(shapes.iter()).map(|(input, kinds)| Form::new(input, kinds, lossless));
         let forms = forms.collect::<Result<Vec<Form>, PgError>>()?;
-        let (mut asks, mut questions) = (Vec::new(), Vec::new());
-        for (input, ((text, shards), form)) in texts.iter().zip(places).zip(&forms).enumerate() {
-            let given = text.parameters.iter().map(|n| {
-                let (format, value) = values.get(usize::from(*n)).copied().unwrap_or((Format::Text, None));
-                (format, value.map(Bytes::copy_from_slice))
-            });
-            let (given, formats): (Vec<_>, _) = (given.collect(), form.formats());
-            for shard in shards {
-                questions.push(input);
-                asks.push(Ask {
-                    types: text.parameters.iter().map(|n| types.on(*shard, *n)).collect(),
-                    values: given.clone(),
-                    formats: formats.clone(),
-                    ..Ask::new(*shard, text.sql.clone())
-                });
-            }
-        }
         let small = if place.is_some() { SMALL } else { self.bounds_of_arrays() };
         let mut fetch = Fetch {
-            inputs: questions,
+            inputs: Vec::new(),
             forms,
-            piles: places.iter().map(|shards| Pile { open: shards.len(), ..Pile::default() }).collect(),
+            piles: places.iter().map(|_| Pile::default()).collect(),
+            lent: Lent::new(inputs),
             small,
             bounds: self.bounds(),
-            opener: place.as_ref().map(|place| self.opener(place.home, place.apart.clone())),
+            opener: place.as_ref().map(|place| self.opener(place.home, &job.text, place.apart.clone())),
             bench: if self.workbench.is_some() { Bench::Open } else { Bench::No },
             copy: None,
             stale: false,
             deadline: self.deadline(),
         };
-        if !asks.is_empty() {
-            self.ask_taking(asks, Some(&mut fetch)).await?;
+        let rounds = Input::rounds(inputs);
+        for round in 0..=rounds.iter().copied().max().unwrap_or(0) {
+            fetch.inputs.clear();
+            let mut asks = Vec::new();
+            for at in (0..inputs.len()).filter(|at| rounds.get(*at) == Some(&round)) {
+                let (Some(input), Some(text), Some(shards)) = (inputs.get(at), texts.get(at), places.get(at)) else {
+                    continue;
+                };
+                let given = text.parameters.iter().map(|n| {
+                    let (format, value) = values.get(usize::from(*n)).copied().unwrap_or((Format::Text, None));
+                    (format, value.map(Bytes::copy_from_slice))
+                });
+                let (values, formats) = (given.collect(), fetch.forms[at].formats());
+                let ask = Ask { values, formats, ..Ask::new(ShardId(0), text.sql.clone()) };
+                let Some(ask) = fetch.lent.lend(input, ask) else { continue };
+                for shard in shards {
+                    let types = text.parameters.iter().map(|n| types.on(*shard, *n)).collect();
+                    asks.push(Ask { shard: *shard, types, ..ask.clone() });
+                    fetch.inputs.push(at);
+                    fetch.piles[at].open += 1;
+                }
+            }
+            if !asks.is_empty() && !fetch.stale {
+                self.ask_taking(asks, Some(&mut fetch)).await?;
+            }
         }
         Ok(fetch)
     }
@@ -420,7 +362,7 @@ impl Session {
     }
 
     /// What the rest sees of what has come.
-    async fn staged(&mut self, fetch: Fetch, bench: Option<ShardId>) -> Result<Vec<Staged>, Stop> {
+    async fn staged(&mut self, job: &Assignment, fetch: Fetch, bench: Option<ShardId>) -> Result<Vec<Staged>, Stop> {
         let mut staged = Vec::with_capacity(fetch.piles.len());
         let (mut empty, mut filled) = (Vec::new(), Vec::new());
         for (input, (form, pile)) in fetch.forms.into_iter().zip(fetch.piles).enumerate() {
@@ -437,6 +379,7 @@ impl Session {
             let kept = match name {
                 Some(name) => {
                     filled.extend(form.key(&name));
+                    filled.extend(form.indexes(&name));
                     filled.push(format!("ANALYZE {name}"));
                     if form.is_whole() { Rows::Whole(name) } else { Rows::Table(name) }
                 }
@@ -448,7 +391,7 @@ impl Session {
             staged.push(Staged { source: Source { columns: form.columns, rows: kept }, arrays, rows, bytes });
         }
         if let (false, Some(shard)) = (empty.is_empty() && filled.is_empty(), bench) {
-            self.finish_tables(shard, empty.into_iter().chain(filled)).await?;
+            self.finish_tables(shard, &job.text, empty.into_iter().chain(filled)).await?;
         }
         Ok(staged)
     }
@@ -465,16 +408,6 @@ fn table(input: usize) -> String {
     format!("pg_temp.goldseam_{input}")
 }
 
-/// `text` (`src/include/catalog/pg_type.dat`).
-const TEXT: Oid = 25;
-
-/// How the rest sees a column whose type is called so, and whose values have come as text or in binary form.
-fn source_column(column: &InputColumn, type_name: &str, text: bool) -> SourceColumn {
-    let seen = column.type_name.clone().unwrap_or_else(|| type_name.to_owned());
-    let (carried, cast) = if text { ("pg_catalog.text".to_owned(), Some(seen)) } else { (seen, None) };
-    SourceColumn { name: column.name.clone(), carried, cast, collation: column.collation.clone() }
-}
-
 /// Types of users have numbers of their own on each server.
 fn alike(one: &[Oid], other: &[Oid]) -> bool {
     let same = |(one, other): (&Oid, &Oid)| one == other || (*one >= FIRST_OWN && *other >= FIRST_OWN);
@@ -487,8 +420,4 @@ pub(super) fn no_columns() -> PgError {
 
 fn no_bench() -> PgError {
     PgError::new(SqlState::INTERNAL_ERROR, "the connection to the workbench is missing")
-}
-
-fn unlike() -> PgError {
-    PgError::new(SqlState::INTERNAL_ERROR, "the columns of the statement's inputs are not those that were planned")
 }

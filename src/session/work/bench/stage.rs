@@ -18,7 +18,7 @@ use super::super::ask::Ask;
 use super::super::round::server_error;
 use super::Workbench;
 use super::apart::Probe;
-use super::fetch::Form;
+use super::form::Form;
 use crate::backend::{Login, Settings};
 use crate::error::PgError;
 use crate::pool::{Lease, Pools};
@@ -47,6 +47,8 @@ pub(super) struct Opener {
     settings: Arc<Settings>,
     /// What has been set for the client's transaction.
     local: Vec<String>,
+    /// The client has not said whether its statements are compiled.
+    uncompiled: bool,
     permits: Arc<Semaphore>,
     /// What the server that is no shard has to parse.
     apart: Option<Probe>,
@@ -73,6 +75,10 @@ impl Opener {
     async fn begin(&self, lease: &mut Lease) -> Result<(), PgError> {
         lease.sync_settings(&self.settings).await?;
         lease.query("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+        if self.uncompiled {
+            // Compiling takes longer than most statements over staged rows.
+            lease.query("SET LOCAL jit TO off").await?;
+        }
         for text in &self.local {
             lease.query(text).await?;
         }
@@ -193,8 +199,8 @@ impl Copy {
 }
 
 impl Session {
-    /// What connects to the workbench.
-    pub(super) fn opener(&self, shard: ShardId, apart: Option<Probe>) -> Opener {
+    /// What connects to the workbench, for a statement of this text.
+    pub(super) fn opener(&self, shard: ShardId, text: &str, apart: Option<Probe>) -> Opener {
         let (_, prelude) = self.transaction.opening();
         let local = prelude.iter().filter(|replay| replay.savepoint.is_none() && !replay.characteristic);
         let sets = |text: &&str| text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set"));
@@ -203,7 +209,10 @@ impl Session {
         } else {
             local.map(|replay| replay.text.as_str()).filter(sets).map(str::to_owned).collect()
         };
+        // Who asks for the setting gets it as it is.
+        let speaks_of_it = text.to_ascii_lowercase().contains("jit");
         Opener {
+            uncompiled: self.settings.server.get("jit").is_none() && !speaks_of_it,
             pools: self.shared.pools.clone(),
             login: self.login.clone(),
             shard,
@@ -218,10 +227,11 @@ impl Session {
     pub(super) async fn finish_tables(
         &mut self,
         shard: ShardId,
+        text: &str,
         texts: impl Iterator<Item = String>,
     ) -> Result<(), Stop> {
         if self.workbench.is_none() {
-            self.workbench = Some(self.opener(shard, None).open().await?);
+            self.workbench = Some(self.opener(shard, text, None).open().await?);
         }
         // Nothing but the client's own statement follows, which only reads.
         let texts = texts.chain(["SET TRANSACTION READ ONLY".to_owned()]);
