@@ -14,7 +14,8 @@ pub const MAX_SERVERS: usize = 65;
 /// The superuser of every local server.
 const SUPERUSER: &str = "postgres";
 
-/// Settings of every local server. Nothing here survives a power cut, and nothing has to.
+/// Settings of every local server. Nothing here survives a power cut, and nothing has to; but what a server has answered is written before, so that
+/// it is there after the process was killed.
 const SETTINGS: &[(&str, &str)] = &[
     ("listen_addresses", "'127.0.0.1'"),
     // No socket file: its path has a length limit that temporary folders exceed, and its folder a permission problem.
@@ -28,7 +29,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_replication_slots", "16"),
     ("shared_buffers", "64MB"),
     ("fsync", "off"),
-    ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
     ("timezone", "'UTC'"),
     ("log_timezone", "'UTC'"),
