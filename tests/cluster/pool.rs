@@ -117,7 +117,7 @@ fn pins_are_shown_with_their_reason_and_end_with_it() {
     let own = own::get();
     let port = own.proxy(&pool("size = 3"));
     let mut console = own.console(port);
-    for (make, end, reason) in [
+    let cases = [
         ("CREATE TEMP TABLE t (a int)", "DROP TABLE t", "TemporaryTable"),
         ("CREATE TEMP TABLE t (a int)", "DISCARD TEMP", "TemporaryTable"),
         ("SELECT pg_advisory_lock(42)", "SELECT pg_advisory_unlock(42)", "AdvisoryLock"),
@@ -130,11 +130,14 @@ fn pins_are_shown_with_their_reason_and_end_with_it() {
         ("LOAD 'plpgsql'", "DISCARD ALL", "UntrackedSetting"),
         ("CREATE TEMP TABLE t (a int)", "DISCARD ALL", "TemporaryTable"),
         ("LISTEN news", "DISCARD ALL", "Listen"),
-    ] {
-        let mut client = named(port, USER, reason);
+    ];
+    for (n, (make, end, reason)) in cases.into_iter().enumerate() {
+        // The last one's session may be there still.
+        let name = format!("case {n}");
+        let mut client = named(port, USER, &name);
         let mut pins = || {
             let rows = console.table("SHOW CLIENTS");
-            rows.into_iter().find(|row| row["application_name"] == reason).unwrap()["pins"].clone()
+            rows.into_iter().find(|row| row["application_name"] == name).unwrap()["pins"].clone()
         };
         assert_eq!(pins(), "");
         client.ok(make);
