@@ -112,8 +112,12 @@ fn table(
             let why = format!("table {name}: unsharded, on {}", context.vschema.shard_name(shard));
             done(Route { fixed: Some(shard), ..Route::default() }, why)
         }
-        Place::System | Place::Temporary | Place::Unknown => {
-            let why = format!("table {name}: temporary, of the system or unknown");
+        Place::System => {
+            let why = format!("table {name}: of the system, whose home shard is asked");
+            done(Route { fallback: Fallback::Home, ..Route::default() }, why)
+        }
+        Place::Temporary | Place::Unknown => {
+            let why = format!("table {name}: temporary or unknown");
             done(Route { fallback: Fallback::Attached, ..Route::default() }, why)
         }
     }

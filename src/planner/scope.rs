@@ -61,6 +61,9 @@ pub enum Place {
     Single { shard: ShardId, relation: Option<Arc<Relation>> },
 }
 
+/// The schema of Goldseam's own tables (directories, lookups, sequences), which is in no catalog that it keeps.
+pub const OWN_SCHEMA: &str = "goldseam";
+
 /// Whether a schema belongs to PostgreSQL itself.
 fn is_system_schema(schema: &str) -> bool {
     schema == "information_schema" || (schema.starts_with("pg_") && !schema.starts_with("pg_temp"))
@@ -78,6 +81,8 @@ pub fn place(context: &Context<'_>, name: &[String]) -> Result<Place, PgError> {
             in_schema(context, TEMPORARY, bare).unwrap_or(Ok(Place::Temporary))
         }
         Some(schema) if is_system_schema(schema) => Ok(Place::System),
+        // Goldseam's own tables are asked for as the catalog tells of them: where it is.
+        Some(schema) if schema == OWN_SCHEMA => in_schema(context, schema, bare).unwrap_or(Ok(Place::System)),
         Some(schema) => in_schema(context, schema, bare).unwrap_or(Ok(Place::Unknown)),
         None if context.catalog.system_relations.contains(bare) => Ok(Place::System),
         None => {

@@ -99,6 +99,30 @@ fn psql_describes_a_table_as_on_one_server() {
     }
 }
 
+#[test]
+fn pg_dump_takes_the_table_that_it_is_asked_for_and_all_of_them() {
+    let fixture = fixture::get();
+    let program = goldseam::local::find_for_tests().unwrap().tool("pg_dump");
+    let dump = |more: &[&str]| {
+        let output = std::process::Command::new(&program).args(more).args(["-d", &fixture.url()]).output().unwrap();
+        assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Its first question has an operator beyond the grammar, and its transaction may have begun anywhere.
+    for _ in 0..4 {
+        let rows = dump(&["--data-only", "--inserts", "-t", "vip_accounts"]);
+        let found = rows.lines().filter(|line| line.starts_with("INSERT INTO public.vip_accounts ")).count();
+        assert_eq!(found, rows.lines().filter(|line| line.starts_with("INSERT ")).count());
+        assert!(found > 0);
+    }
+    // Goldseam's own tables are there too, as the home shard has them.
+    let all = dump(&[]);
+    for (table, _) in TABLES {
+        assert!(all.contains(&format!("COPY public.{table} (")), "{table}");
+    }
+    assert!(all.contains("COPY goldseam."));
+}
+
 #[tokio::test]
 async fn only_an_operator_may_name_a_shard() {
     let fixture = fixture::get();

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::Context;
+use super::super::scope::OWN_SCHEMA;
 use super::reader::Reader;
 use crate::catalog::Relation;
 use crate::plan::work::definition::{Definition, Manner, Part, parts};
@@ -80,6 +81,9 @@ pub fn relation(context: &Context<'_>, parts: &[String]) -> Named {
         Some(schema) if schema.starts_with("pg_temp") => return nothing(schema, Home::Temporary),
         Some(schema) if schema == "information_schema" || schema.starts_with("pg_") => {
             return nothing(schema, Home::System);
+        }
+        Some(schema) if schema == OWN_SCHEMA && of(&schema).0.is_none() && of(&schema).1.is_none() => {
+            return nothing(schema, Home::Shards(vec![context.vschema.home()]));
         }
         Some(schema) => schema,
         None if context.catalog.system_relations.contains(&bare) => {
