@@ -41,6 +41,7 @@ pub fn execute(arguments: &Arguments, shared: &Shared) -> Result<u8, Failure> {
         search_path: &arguments.search_path,
         forced: None,
         limits,
+        triggers: 0,
     };
     let mut code = SUCCESS;
     for range in split(&arguments.sql, &limits).map_err(Failure::new)? {

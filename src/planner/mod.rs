@@ -114,6 +114,8 @@ pub struct Context<'a> {
     pub forced: Option<ShardId>,
     /// Bounds on the statement.
     pub limits: Limits,
+    /// How many triggers, one set off by another, the statement is inside of.
+    pub triggers: u8,
 }
 
 /// Plans one statement. Never panics.

@@ -59,6 +59,7 @@ impl Bench {
             search_path: &self.path,
             forced: None,
             limits: Limits::default(),
+            triggers: 0,
         }
     }
 

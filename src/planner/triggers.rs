@@ -14,13 +14,12 @@
 
 mod words;
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use super::functions::{self, Spread};
 use super::gather::clauses::Tokens;
 use super::{Context, scope};
-use crate::catalog::{Relation, Trigger};
+use crate::catalog::{ColumnDefault, Relation, Trigger};
 use crate::error::PgError;
 use crate::plan::{KeySet, KeySource, Origin, Requirement, Route, Verdict};
 use crate::sql::classify::name_of;
@@ -31,11 +30,6 @@ use words::{GRAMMAR, REACHES};
 
 /// How far triggers may set off others.
 const DEEPEST: u8 = 4;
-
-thread_local! {
-    /// How many triggers around this one are being judged.
-    static DEPTH: Cell<u8> = const { Cell::new(0) };
-}
 
 /// PostgreSQL's own trigger functions, which only compute; those that fill a column fill one of text or of words.
 const OWN: &[&str] =
@@ -74,17 +68,25 @@ pub(super) fn clock(context: &Context<'_>, place: &Place, inserts: bool) -> Opti
     Some(format!("trigger function {}, which tells the time,", found.function))
 }
 
-/// Whether a function names the time: by a function, a word of the grammar, or a text that becomes it.
+/// Whether a function names the time, or what may tell it: a function of the time, a word of the grammar, a text that becomes it, a function of
+/// users that is not immutable, or a table with a column that has it by default.
 fn tells_time(context: &Context<'_>, source: &str) -> bool {
     let Ok(all) = sql::lex(source, &context.limits) else { return true };
     let tokens = Tokens { text: source, all: &all };
+    let told = |name: &str| {
+        let fills = |relation: &Relation| {
+            relation.name == name && relation.columns.iter().any(|column| column.default == ColumnDefault::Moment)
+        };
+        functions::spread(name) == Spread::Time
+            || matches!(name, "now" | "today" | "tomorrow" | "yesterday" | "localtime" | "localtimestamp")
+            || name.starts_with("current_time")
+            || name == "current_date"
+            || context.catalog.functions.get(name).is_some_and(|function| !function.immutable)
+            || context.catalog.relations.values().any(|relation| fills(relation))
+    };
     (0..all.len()).any(|at| {
         let word = tokens.word(at).to_ascii_lowercase();
-        let word = word.trim_matches(|quote| quote == '\'' || quote == '"');
-        functions::spread(word) == Spread::Time
-            || matches!(word, "now" | "today" | "tomorrow" | "yesterday" | "localtime" | "localtimestamp")
-            || word.starts_with("current_time")
-            || word == "current_date"
+        told(word.trim_matches(|quote| quote == '\'' || quote == '"'))
     })
 }
 
@@ -133,7 +135,6 @@ fn offence<'r>(
         return Some((None, UNKNOWN.into()));
     }
     let copies = matches!(place, Place::Reference { .. });
-    let depth = DEPTH.get();
     for trigger in &relation.triggers {
         let own = trigger.system && OWN.contains(&trigger.function.as_str());
         if !copies && (own || declared(&trigger.function)) {
@@ -146,13 +147,10 @@ fn offence<'r>(
         let Some(source) = &trigger.source else {
             return Some((Some(trigger), UNKNOWN.into()));
         };
-        if depth >= DEEPEST {
+        if context.triggers >= DEEPEST {
             return told("triggers set off triggers, too deep to follow.".into());
         }
-        DEPTH.set(depth + 1);
-        let judged = judge(context, place, trigger, source);
-        DEPTH.set(depth);
-        if let Err(why) = judged {
+        if let Err(why) = judge(context, place, trigger, source) {
             return told(why);
         }
     }
@@ -370,7 +368,7 @@ impl Judge<'_, '_> {
         let what = if insert { "an INSERT inside" } else { "a statement inside" };
         let told = |error: PgError| format!("{what} may reach other shards ({}).", error.message);
         let tokens = sql::lex(&text, &self.context.limits).map_err(told)?;
-        let context = Context { forced: None, ..*self.context };
+        let context = Context { forced: None, triggers: self.context.triggers + 1, ..*self.context };
         let plan = super::plan_query(&context, &text, &tokens, false);
         let route = match plan.verdict {
             Verdict::Route(route) => route,

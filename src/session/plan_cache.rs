@@ -139,6 +139,7 @@ impl PlanContext {
                 search_path: &self.search_path,
                 forced: hint.or(self.forced),
                 limits,
+                triggers: 0,
             },
         );
         if !sql::set_configs(text).is_empty() {

@@ -114,8 +114,14 @@ fn layout() -> Vschema {
 /// The merge of a statement, and whether it looked at literals.
 fn gather(text: &str, bytewise: bool, covered: Covered) -> (Result<Gather, PgError>, bool) {
     let (vschema, catalog, path) = (layout(), catalog(bytewise), vec!["public".to_string()]);
-    let context =
-        Context { vschema: &vschema, catalog: &catalog, search_path: &path, forced: None, limits: Limits::default() };
+    let context = Context {
+        vschema: &vschema,
+        catalog: &catalog,
+        search_path: &path,
+        forced: None,
+        limits: Limits::default(),
+        triggers: 0,
+    };
     let mut tokens = sql::lex(text, &Limits::default()).unwrap();
     while tokens.last().is_some_and(|token| token.kind == sql::TokenKind::Semicolon) {
         tokens.pop();
