@@ -64,6 +64,8 @@ pub struct Relation {
     pub has_triggers: bool,
     /// These triggers; without them what a write does beside its own rows is not known. Rules are not among them.
     pub triggers: Vec<Trigger>,
+    /// Foreign keys change or remove rows of other tables with its own.
+    pub cascades: bool,
     /// Row-level security: which rows there are depends on who asks.
     pub row_security: bool,
     /// Of a view that is the same on every shard its query, in which all names have their schema.

@@ -52,6 +52,16 @@ const LARGE_OBJECTS: &[&str] = &[
     "lowrite",
 ];
 
+/// A write in WITH that changes rows of other tables, while other parts read some.
+pub fn carried_on(name: &str) -> PgError {
+    PgError::unsupported(format!("table \"{name}\", whose changes are carried on to others, is written to inside WITH"))
+        .with_detail(
+            "Foreign keys or triggers change other tables with it, of which the other parts must not see anything, and over several \
+             shards the parts are done in turn.",
+        )
+        .with_hint("Send the parts as statements of their own, in a transaction.")
+}
+
 /// SELECT INTO, but for temporary tables.
 pub fn select_into() -> PgError {
     PgError::unsupported("SELECT INTO makes a table of which nothing says where its rows belong")

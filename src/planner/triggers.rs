@@ -100,6 +100,20 @@ pub(super) fn clocked(what: &str) -> PgError {
         )
 }
 
+/// Whether a write changes rows of other tables too, by foreign keys or triggers.
+pub(super) fn reach_further(relation: &Relation, inserts: bool) -> bool {
+    let writes = |trigger: &Trigger| {
+        let Some(all) = trigger.source.as_ref().and_then(|source| sql::lex(source, &sql::Limits::default()).ok())
+        else {
+            return !trigger.system;
+        };
+        let tokens = Tokens { text: trigger.source.as_deref().unwrap_or_default(), all: &all };
+        (0..all.len()).any(|at| tokens.any(at, &["insert", "update", "delete", "merge", "perform", "select"]))
+    };
+    let by_triggers = relation.has_triggers && (relation.triggers.is_empty() || relation.triggers.iter().any(writes));
+    by_triggers || (relation.cascades && !inserts)
+}
+
 /// Whether a write may give fewer rows than it was given, or others: a trigger may leave them out.
 pub(super) fn may_swallow(relation: &Relation) -> bool {
     let shapes = |trigger: &Trigger| match &trigger.source {

@@ -6,6 +6,7 @@ mod moments;
 mod moved;
 mod names;
 mod rows;
+mod seen;
 mod staged;
 mod steps;
 mod types;

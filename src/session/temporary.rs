@@ -164,6 +164,7 @@ fn read(rows: &[Vec<Option<&[u8]>>], shard: ShardId) -> Vec<Relation> {
                 has_triggers: false,
                 triggers: Vec::new(),
                 row_security: false,
+                cascades: false,
                 definition: None,
             });
             relations.len() - 1

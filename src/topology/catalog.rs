@@ -53,6 +53,8 @@ pub struct Facts {
     pub triggers: Vec<Trigger>,
     /// Row-level security is on.
     pub row_security: bool,
+    /// Foreign keys carry its changes on.
+    pub cascades: bool,
     /// A view's query.
     pub definition: Option<String>,
 }
@@ -205,6 +207,7 @@ fn build(answers: Answers) -> Option<ShardCatalog> {
             has_triggers: row.flag()?,
             triggers: Vec::new(),
             row_security: row.flag()?,
+            cascades: row.flag()?,
             definition: row.optional()?,
         };
         found.insert(oid, (schema, name, facts, Vec::new()));
@@ -375,6 +378,7 @@ fn relation((schema, name): &(String, String), facts: &Facts) -> Relation {
         has_triggers: facts.has_triggers,
         triggers: facts.triggers.clone(),
         row_security: facts.row_security,
+        cascades: facts.cascades,
         definition: facts.definition.clone(),
     }
 }
@@ -391,6 +395,7 @@ fn join(known: &mut Relation, facts: &Facts) {
     }
     known.has_triggers |= facts.has_triggers;
     known.row_security |= facts.row_security;
+    known.cascades |= facts.cascades;
     if known.definition != facts.definition {
         known.definition = None;
     }

@@ -3,14 +3,18 @@
 //! Temporary and system schemas are left out, Goldseam's own (directories) too. Object identifiers differ between shards, so that only names
 //! leave these queries; an attribute number is turned into a position by whoever reads them.
 
-/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others, row-level security, a view's query.
+/// Relations: oid, schema, name, kind, whether triggers or rules may make a write touch others, row-level security,
+/// whether foreign keys carry its changes on to other tables, a view's query.
 /// Internal triggers are those of foreign keys, which stay within the shard; those of lookups are Goldseam's own.
 pub(super) const RELATIONS: &str = "\
 SELECT c.oid, n.nspname, c.relname, c.relkind,
        EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
                     AND t.tgname NOT LIKE 'goldseam!_lookup!_%' ESCAPE '!')
        OR (c.relkind IN ('r', 'p', 'f') AND EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)),
-       c.relrowsecurity, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
+       c.relrowsecurity,
+       EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f'
+                    AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))),
+       CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'goldseam') AND n.nspname !~ '^pg_(temp|toast_temp)_'

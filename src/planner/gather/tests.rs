@@ -93,6 +93,7 @@ fn catalog(bytewise: bool) -> Catalog {
             unique_keys: Vec::new(),
             primary_key: Vec::new(),
             row_security: false,
+            cascades: false,
             definition: None,
             has_triggers: false,
             triggers: Vec::new(),

@@ -205,6 +205,7 @@ fn relation(name: &str, columns: &str, keys: &[&str], places: &str, kind: Relati
         primary_key: unique_keys.first().cloned().unwrap_or_default(),
         unique_keys,
         row_security: false,
+        cascades: false,
         definition: (kind == RelationKind::View).then(|| {
             " SELECT orders.id,\n    orders.customer_id\n   FROM public.orders\n  WHERE (orders.total > (10)::numeric);".into()
         }),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Query, SetExpr, Statement, Visit, With, visit_relations};
 
 use super::names::Around;
+use super::seen::reads_of;
 use super::staged::{Dissection, Named, Reads, Stays};
 use crate::error::PgError;
 use crate::plan::gather::Piece;
@@ -250,67 +251,6 @@ impl Dissection<'_> {
         Ok(start)
     }
 
-    /// Tables that one part writes to and others read become sources before everything else: all parts see what was there before the statement.
-    fn seen_before(&mut self, with: &With, statement: &Statement, main: Option<&Statement>) -> Result<(), PgError> {
-        let rest = match (main, statement) {
-            (Some(main), _) => reads_of(main),
-            (None, Statement::Query(query)) => {
-                let mut rest = Reads { names: HashSet::new() };
-                let _ = query.order_by.visit(&mut rest);
-                let _ = query.limit_clause.visit(&mut rest);
-                let _ = query.body.visit(&mut rest);
-                rest.names
-            }
-            _ => return Ok(()),
-        };
-        let mut parts: Vec<(Option<&Statement>, HashSet<String>)> = Vec::new();
-        for cte in &with.cte_tables {
-            let reads = match (main_of(&cte.query), &cte.query.with) {
-                (Some(write), None) => reads_of(write),
-                _ => {
-                    let mut reads = Reads { names: HashSet::new() };
-                    let _ = cte.query.visit(&mut reads);
-                    reads.names
-                }
-            };
-            parts.push((main_of(&cte.query), reads));
-        }
-        parts.push((main, rest));
-        for (at, (write, _)) in parts.iter().enumerate().take(with.cte_tables.len()) {
-            let Some(name) = write.and_then(target_name) else { continue };
-            let Some(names) = scope::parts(name) else { continue };
-            let bare = names.last().cloned().unwrap_or_default();
-            let hidden = with.cte_tables.iter().any(|cte| scope::fold(&cte.alias.name) == bare.as_str());
-            let known = self.named.iter().any(|named| named.name == bare);
-            // A part that changes rows of the same table would see the rows as they are by now.
-            let changes = |write: &Option<&Statement>| {
-                let adds = |write: &&Statement| matches!(write, Statement::Insert(insert) if insert.on.is_none());
-                let changed = write.filter(|write| !adds(write)).and_then(target_name);
-                changed.and_then(scope::parts).is_some_and(|names| names.last() == Some(&bare))
-            };
-            let mut others = parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, part)| part);
-            if hidden || known || others.clone().any(|(write, _)| changes(write)) {
-                continue;
-            }
-            // The name alone is exchanged for the rows.
-            if !others.any(|(_, reads)| reads.contains(&bare)) || self.is_named_by_schema(&bare) {
-                continue;
-            }
-            let source = self.table(name, &names, None, true)?;
-            self.named.push(Named { name: bare, source });
-        }
-        Ok(())
-    }
-
-    /// Whether a table's name stands somewhere behind a dot.
-    fn is_named_by_schema(&self, bare: &str) -> bool {
-        let tokens = self.tokens();
-        self.body.clone().any(|at| {
-            let named = tokens.get(at).and_then(|token| crate::sql::classify::name_of(self.text, token));
-            at > 0 && tokens.kind(at - 1) == Some(TokenKind::Dot) && named.is_some_and(|named| named == bare)
-        })
-    }
-
     /// No table of this part has been written to by an earlier one.
     fn unwritten<V: Visit>(&self, part: &V, written: &HashSet<(String, String)>) -> Result<(), PgError> {
         let mut reads = Reads { names: HashSet::new() };
@@ -322,11 +262,7 @@ impl Dissection<'_> {
         let named = |name: &String| self.named.iter().any(|named| named.name == *name);
         match written.iter().find(|(_, name)| reads.contains(name) && !named(name)) {
             None => Ok(()),
-            Some((_, name)) => Err(PgError::unsupported(format!(
-                "table \"{name}\" is written to inside WITH, and used by another part of the statement"
-            ))
-            .with_detail("All parts see the rows that were there before the statement, and over several shards they are done in turn.")
-            .with_hint("Send the parts as statements of their own, in a transaction.")),
+            Some((_, name)) => Err(written_and_used(name)),
         }
     }
 
@@ -418,7 +354,7 @@ impl sqlparser::ast::Visitor for Tables {
 }
 
 /// The write that a query is, after its WITH.
-fn main_of(query: &Query) -> Option<&Statement> {
+pub fn main_of(query: &Query) -> Option<&Statement> {
     match &*query.body {
         SetExpr::Insert(statement)
         | SetExpr::Update(statement)
@@ -428,21 +364,18 @@ fn main_of(query: &Query) -> Option<&Statement> {
     }
 }
 
-/// The names of the tables that a write reads: that which an INSERT adds rows to is none of them, unless rows of it may be in the way.
-fn reads_of(statement: &Statement) -> HashSet<String> {
-    let mut reads = Reads { names: HashSet::new() };
-    let _ = match statement {
-        Statement::Insert(insert) if insert.on.is_none() => {
-            let _ = insert.returning.visit(&mut reads);
-            insert.source.visit(&mut reads)
-        }
-        statement => statement.visit(&mut reads),
-    };
-    reads.names
+pub fn written_and_used(name: &str) -> PgError {
+    PgError::unsupported(format!(
+        "table \"{name}\" is written to inside WITH, and used by another part of the statement"
+    ))
+    .with_detail(
+        "All parts see the rows that were there before the statement, and over several shards they are done in turn.",
+    )
+    .with_hint("Send the parts as statements of their own, in a transaction.")
 }
 
 /// The name of the table that a write is about.
-fn target_name(statement: &Statement) -> Option<&sqlparser::ast::ObjectName> {
+pub fn target_name(statement: &Statement) -> Option<&sqlparser::ast::ObjectName> {
     match statement {
         Statement::Insert(insert) => match &insert.table {
             sqlparser::ast::TableObject::TableName(name) => Some(name),
